@@ -1,0 +1,184 @@
+"""Signs with a CA key from files, re-read when their contents change.
+
+The files are compared by content, not by time stamp: a mounted Secret is swapped by a symlink. A new set that does not
+make a usable CA is refused, the reason said once, and the old one stays in use.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from backends.local_ca import LoadedCa, load_ca
+from backends.local_files import Files, UnusableCa, read_files
+from backends.local_leaf import authority_key_id, sign_leaf
+from signer.core import keys
+from signer.core.errors import BackendRefused, BackendUnavailable
+from signer.core.spec import BackendContext, BackendSpec, Finding
+from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
+
+_log = logging.getLogger("istio_signer.backend.local")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """Keys of a ``type: local`` backend.
+
+    Attributes:
+        directory: Holds the CA under ``cacerts`` or TLS-secret names.
+        key_password_file: The password of an encrypted key; surrounding white space is dropped.
+        reload_interval: How often the files are compared with what is in use.
+    """
+
+    directory: Path
+    key_password_file: Path | None = None
+    reload_interval: timedelta = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _InUse:
+    """A CA with what is the same for all of its leaves, made once."""
+
+    ca: LoadedCa
+    authority: x509.AuthorityKeyIdentifier
+    info: IssuerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The last contents looked at and what was wrong with them; the same fault is told once."""
+
+    digest: str = ""
+    fault: str = "the CA has not been read yet"
+
+
+class LocalBackend:
+    """A CA whose key this process holds."""
+
+    def __init__(self, settings: LocalSettings, context: BackendContext) -> None:
+        self.name = context.name
+        self._settings = settings
+        self._clock = context.clock
+        self._in_use: _InUse | None = None
+        self._seen = _Seen()
+        self._callbacks: list[Callable[[], None]] = []
+
+    async def sign(self, request: SigningRequest) -> IssuedChain:
+        """Sign a leaf; the key is in memory, so nothing is awaited.
+
+        Raises:
+            BackendUnavailable: No usable CA was ever read.
+            BackendRefused: The signing key cannot sign.
+        """
+        in_use = self._current()
+        try:
+            leaf = sign_leaf(in_use.ca, in_use.authority, request)
+        except ValueError as error:
+            raise BackendRefused(f"the certificate cannot be made: {type(error).__name__}") from None
+        return IssuedChain(leaf, in_use.ca.chain)
+
+    async def issuer(self) -> IssuerInfo:
+        """Describe the CA in use.
+
+        Raises:
+            BackendUnavailable: There is none.
+        """
+        return self._current().info
+
+    async def probe(self) -> None:
+        """Check that there is a CA.
+
+        Raises:
+            BackendUnavailable: There is none, or it has ended.
+        """
+        end = self._current().ca.window[1]
+        if self._clock.now() >= end:
+            raise BackendUnavailable(f"the CA in {self._settings.directory} ended at {end.isoformat()}")
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called after each swap of the CA."""
+        self._callbacks.append(callback)
+
+    async def start(self) -> None:
+        """Read the files once."""
+        await self.reload()
+
+    async def run(self) -> None:
+        """Compare the files with what is in use, for ever."""
+        while True:
+            await asyncio.sleep(self._settings.reload_interval.total_seconds())
+            await self.reload()
+
+    async def close(self) -> None:
+        """Drop the key."""
+        self._in_use = None
+
+    def _current(self) -> _InUse:
+        if self._in_use is None:
+            raise BackendUnavailable(self._seen.fault)
+        return self._in_use
+
+    async def reload(self) -> None:
+        """Read the files; swap the CA in if they are new and good. In a thread: a disk may hang."""
+        try:
+            files = await asyncio.to_thread(read_files, self._settings.directory, self._settings.key_password_file)
+        except UnusableCa as error:
+            self._refuse("unreadable", str(error))
+            return
+        # A refused set is judged again each time: a certificate that is not valid yet may be so a second later.
+        if files.digest == self._seen.digest and not self._seen.fault:
+            return
+        try:
+            self._use(await asyncio.to_thread(load_ca, files, self._clock.now()), files)
+        except UnusableCa as error:
+            self._refuse(files.digest, str(error))
+
+    def _use(self, ca: LoadedCa, files: Files) -> None:
+        info = IssuerInfo(ca.bundle.roots, ca.chain, ca.window)
+        self._in_use = _InUse(ca, authority_key_id(ca.certificate), info)
+        self._seen = _Seen(files.digest, "")
+        _log.info(
+            "backend %s: CA %s in use, key %s, valid to %s, %d root(s)",
+            self.name,
+            ca.certificate.subject.rfc4514_string(),
+            keys.describe(ca.key.public_key()),
+            ca.window[1].isoformat(),
+            len(ca.bundle.roots),
+        )
+        for note in ca.notes:
+            _log.warning("backend %s: %s", self.name, note)
+        for callback in self._callbacks:
+            callback()
+
+    def _refuse(self, digest: str, fault: str) -> None:
+        if (digest, fault) == (self._seen.digest, self._seen.fault):
+            return
+        self._seen = _Seen(digest, fault)
+        kept = "the CA in use stays" if self._in_use else "nothing can be signed until it is mended"
+        _log.error("backend %s: new CA files refused, %s: %s", self.name, kept, fault)
+
+
+def check(settings: LocalSettings, context: BackendContext) -> list[Finding]:
+    """Judge the files as ``serve`` would, and say what is unwise about them."""
+    where = f"backends.{context.name}.directory"
+    try:
+        ca = load_ca(read_files(settings.directory, settings.key_password_file), context.clock.now())
+    except UnusableCa as error:
+        return [Finding("error", where, str(error))]
+    described = keys.describe(ca.key.public_key())
+    end = ca.window[1]
+    findings = [Finding("ok", where, f"{described} CA {ca.certificate.subject.rfc4514_string()}, to {end.isoformat()}")]
+    findings += [Finding("warning", where, note) for note in ca.notes]
+    if described.startswith("RSA-") and int(described[4:]) > 3072:
+        text = f"{described} takes about 1.8 ms a signature, P-256 0.05 ms: use a P-256 intermediate"
+        findings.append(Finding("warning", where, text))
+    if end - context.clock.now() < timedelta(days=30):
+        findings.append(Finding("warning", where, f"the CA ends at {end.isoformat()}: renew it"))
+    return findings
+
+
+SPEC = BackendSpec("local", LocalSettings, LocalBackend, check)

@@ -1,0 +1,172 @@
+"""A CA's files, judged: a pair that does not match, an expired or non-CA certificate never gets into use."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from backends.local_files import Files, UnusableCa
+from signer.core import keys
+from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
+from signer.core.errors import ChainRejected
+from signer.core.keys import CaPrivateKey
+from signer.core.types import IssuedChain
+from signer.core.validity import Window
+from signer.core.verify import prove_path
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCa:
+    """A CA that may sign.
+
+    Attributes:
+        chain: The signing certificate and its issuers without the root; only the root itself where that signs.
+        bundle: The trust anchors.
+        window: The span inside which every CA certificate of the path is valid.
+        notes: What was left out or is unwise, for the log.
+    """
+
+    certificate: x509.Certificate
+    key: CaPrivateKey
+    chain: tuple[x509.Certificate, ...]
+    bundle: TrustBundle
+    window: Window
+    notes: tuple[str, ...] = ()
+
+
+def load_ca(files: Files, now: datetime) -> LoadedCa:
+    """Judge the files and make a CA of them.
+
+    Args:
+        files: What was read.
+        now: The time, UTC.
+
+    Raises:
+        UnusableCa: They do not make a CA that may sign now.
+    """
+    certificate = _certificates(files, files.names.certificate)[0]
+    key = _private_key(files)
+    if keys.spki(key.public_key()) != keys.spki(certificate.public_key()):
+        raise UnusableCa(f"{files.names.key} is not the key of {files.names.certificate}: replace both together")
+    _check_signer(certificate, files.names.certificate, now)
+    roots, notes = _roots(files, certificate, now)
+    chain = _chain(certificate, files, roots)
+    top = _anchor(chain[-1], roots)
+    ca = LoadedCa(certificate, key, chain, TrustBundle.of(roots), window((*chain, top)), notes)
+    _prove(ca, now)
+    return ca
+
+
+def _certificates(files: Files, name: str) -> list[x509.Certificate]:
+    data = files.contents.get(name)
+    if data is None:
+        raise UnusableCa(f"{name}: the file is missing")
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError:
+        raise UnusableCa(f"{name}: holds no PEM certificate, or a broken one") from None
+
+
+def _private_key(files: Files) -> CaPrivateKey:
+    name = files.names.key
+    try:
+        key = load_pem_private_key(files.contents[name], files.password)
+    except TypeError:
+        state = "not encrypted but a password is given" if files.password else "encrypted: set key_password_file"
+        raise UnusableCa(f"{name}: the key is {state}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableCa(f"{name}: holds no usable private key, or the password is wrong") from None
+    if not keys.is_ca_private_key(key):
+        raise UnusableCa(f"{name}: the key must be RSA (2048 bits or more), P-256 or P-384")
+    return key  # type: ignore[return-value]  # narrowed by is_ca_private_key
+
+
+def _check_signer(certificate: x509.Certificate, name: str, now: datetime) -> None:
+    if not is_ca(certificate):
+        raise UnusableCa(f"{name}: not a CA certificate (basicConstraints CA:TRUE is missing)")
+    if not _may_sign(certificate):
+        raise UnusableCa(f"{name}: its keyUsage lacks keyCertSign")
+    if now >= certificate.not_valid_after_utc:
+        raise UnusableCa(f"{name}: expired at {certificate.not_valid_after_utc.isoformat()}")
+    if now < certificate.not_valid_before_utc:
+        raise UnusableCa(f"{name}: valid only from {certificate.not_valid_before_utc.isoformat()}")
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
+def _roots(
+    files: Files, certificate: x509.Certificate, now: datetime
+) -> tuple[list[x509.Certificate], tuple[str, ...]]:
+    """The usable anchors; one bad anchor must not take the good ones from the mesh, so it is left out and said."""
+    if files.names.roots not in files.contents and is_self_issued(certificate):
+        return [certificate], ()
+    roots, notes = [], []
+    for root in _certificates(files, files.names.roots):
+        fault = _root_fault(root, now)
+        if fault is None:
+            roots.append(root)
+        else:
+            notes.append(f"{files.names.roots}: left out {root.subject.rfc4514_string()!a}: {fault}")
+    if not roots:
+        raise UnusableCa(f"{files.names.roots}: holds no usable root. {' '.join(notes)}")
+    return roots, tuple(notes)
+
+
+def _root_fault(root: x509.Certificate, now: datetime) -> str | None:
+    if not is_ca(root):
+        return "not a CA certificate"
+    if now >= root.not_valid_after_utc:
+        return f"expired at {root.not_valid_after_utc.isoformat()}"
+    return keys.weakness(root.public_key())
+
+
+def _chain(certificate: x509.Certificate, files: Files, roots: list[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """Walk from the signing certificate up to, not including, a root; the files may hold them in any order."""
+    pool = _certificates(files, files.names.chain) if files.names.chain in files.contents else []
+    chain = [certificate]
+    while not any(_issued(chain[-1], root) for root in roots):
+        above = next((c for c in pool if c not in chain and _issued(chain[-1], c)), None)
+        if above is None:
+            missing = chain[-1].issuer.rfc4514_string()
+            raise UnusableCa(f"{files.names.chain}: no certificate of {missing!a} leads on to {files.names.roots}")
+        chain.append(above)
+    return tuple(chain)
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # noqa: BLE001  any failure, of whatever kind, means: not proven
+        return False
+    return is_ca(issuer)
+
+
+def _anchor(certificate: x509.Certificate, roots: list[x509.Certificate]) -> x509.Certificate:
+    return next(root for root in roots if _issued(certificate, root))
+
+
+def _prove(ca: LoadedCa, now: datetime) -> None:
+    """Sign a throw-away leaf and verify it as every answer will be: what fails here would fail every request."""
+    key = keys.generate("p256")
+    trial = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(ca.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(ca.window[0])
+        .not_valid_after(ca.window[1])
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://trial")]), critical=True)
+        .sign(ca.key, keys.signing_hash(ca.key))
+    )
+    try:
+        prove_path(IssuedChain(trial, ca.chain), ca.bundle, now)
+    except ChainRejected as error:
+        raise UnusableCa(f"certificates of this CA would be refused: {error.reason}") from None

@@ -1,0 +1,76 @@
+"""The template of a leaf: what the local CA puts into a certificate. The validator shares no code with it."""
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from backends.local_ca import LoadedCa
+from signer.core import keys
+from signer.core.identity import SpiffeId
+from signer.core.types import ServerNames, SigningRequest
+
+_EMPTY = x509.Name([])
+_NOT_A_CA = x509.BasicConstraints(ca=False, path_length=None)
+# Proxies are clients and servers with the same certificate.
+_BOTH_ROLES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+def _usage(key_encipherment: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_encipherment=key_encipherment,
+        content_commitment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+_RSA_USAGE = _usage(True)
+_EC_USAGE = _usage(False)
+
+
+def authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Point at the issuer's subject key identifier, or at its key's hash where it has none (RFC 5280 4.2.1.1)."""
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def _names(request: SigningRequest) -> x509.SubjectAlternativeName:
+    subject = request.subject
+    if isinstance(subject, SpiffeId):
+        return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(subject))])
+    return _server_names(subject)
+
+
+def _server_names(names: ServerNames) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([*map(x509.DNSName, names.dns), *map(x509.IPAddress, names.ips)])
+
+
+def sign_leaf(ca: LoadedCa, authority: x509.AuthorityKeyIdentifier, request: SigningRequest) -> x509.Certificate:
+    """Make and sign the leaf for a request; never longer-lived than the CA's path.
+
+    The subject is empty, so subjectAltName is critical (RFC 5280 section 4.2.1.6).
+    """
+    key = request.csr.parsed.key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_EMPTY)
+        .issuer_name(ca.certificate.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(request.validity.not_before)
+        .not_valid_after(min(request.validity.not_after, ca.window[1]))
+        .add_extension(_RSA_USAGE if isinstance(key, rsa.RSAPublicKey) else _EC_USAGE, critical=True)
+        .add_extension(_BOTH_ROLES, critical=False)
+        .add_extension(_NOT_A_CA, critical=True)
+        .add_extension(authority, critical=False)
+        .add_extension(_names(request), critical=True)
+    )
+    return builder.sign(ca.key, keys.signing_hash(ca.key))

@@ -1,0 +1,1 @@
+"""Who calls: from credentials to a proven Caller."""

@@ -1,0 +1,148 @@
+"""Bearer tokens: shape first, then a short memory of good verdicts, then the judge, asked once per token at a time."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol
+
+from signer.authn.shape import UnverifiedToken, check_shape
+from signer.core.errors import AuthenticationFailed, Overloaded
+from signer.core.ports import Clock
+from signer.core.types import Caller, Credentials
+
+MAX_VERDICTS = 10_000
+# A deleted pod's token must die soon; Kubernetes itself remembers a good verdict this long.
+MAX_CACHE_SECONDS = 10.0
+
+
+class Judge(Protocol):
+    """Decides on one token."""
+
+    async def judge(self, token: str) -> Caller:
+        """Prove the caller.
+
+        Raises:
+            AuthenticationFailed: The token is bad.
+            AuthenticationUnavailable: It could not be judged.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BearerPolicy:
+    """How bearer tokens are treated.
+
+    Attributes:
+        audiences: Those accepted.
+        cache_seconds: How long a good verdict is remembered, ``MAX_CACHE_SECONDS`` at most.
+        concurrency: How many tokens may be with the judge at once.
+        patience: How long one may wait for its turn, in seconds.
+    """
+
+    audiences: Collection[str]
+    cache_seconds: float
+    concurrency: int = 64
+    patience: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    caller: Caller
+    until: float
+    expires: datetime | None
+
+
+class BearerAuthenticator:
+    """Authenticates by bearer token."""
+
+    def __init__(self, judge: Judge, policy: BearerPolicy, clock: Clock, count: Callable[[str], None]) -> None:
+        self._judge = judge
+        self._policy = policy
+        self._clock = clock
+        self._count = count
+        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._under_way: dict[bytes, asyncio.Task[Caller]] = {}
+        self._places = asyncio.Semaphore(policy.concurrency)
+
+    async def authenticate(self, credentials: Credentials) -> Caller:
+        """Prove the caller by its token.
+
+        Raises:
+            AuthenticationFailed: There is none, or it is bad.
+            AuthenticationUnavailable: It could not be judged.
+        """
+        if credentials.bearer is None:
+            raise AuthenticationFailed("the call carries no bearer token")
+        token = credentials.bearer.reveal()
+        try:
+            unverified = check_shape(token, self._policy.audiences, self._clock.now())
+        except AuthenticationFailed:
+            self._count("shape")
+            raise
+        key = sha256(token.encode("ascii")).digest()
+        known = self._recall(key)
+        if known is not None:
+            return known
+        return await self._ask(key, token, unverified)
+
+    def _recall(self, key: bytes) -> Caller | None:
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            return None
+        ended = verdict.expires is not None and verdict.expires <= self._clock.now()
+        if ended or verdict.until <= self._clock.monotonic():
+            del self._verdicts[key]
+            return None
+        self._count("cached")
+        return verdict.caller
+
+    async def _ask(self, key: bytes, token: str, unverified: UnverifiedToken) -> Caller:
+        """Share a question under way. It is a task of its own: the first asker may go away, the others must not."""
+        task = self._under_way.get(key)
+        self._count("fresh" if task is None else "shared")
+        if task is None:
+            task = asyncio.create_task(self._judge_one(key, token, unverified), name="judge-token")
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, key: bytes, task: asyncio.Task[Caller]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            # Looked at even where every asker has gone away, lest the loop reports it as never retrieved.
+            task.exception()
+
+    async def _judge_one(self, key: bytes, token: str, unverified: UnverifiedToken) -> Caller:
+        await self._turn()
+        try:
+            caller = await self._judge.judge(token)
+        finally:
+            self._places.release()
+        self._remember(key, _Verdict(caller, self._until(), unverified.expires))
+        return caller
+
+    async def _turn(self) -> None:
+        """Wait for a place, but not for long: askers leave at their deadline, and questions must not pile up."""
+        try:
+            async with asyncio.timeout(self._policy.patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded(f"{self._policy.concurrency} tokens are being judged") from None
+
+    def _until(self) -> float:
+        return self._clock.monotonic() + min(self._policy.cache_seconds, MAX_CACHE_SECONDS)
+
+    def _remember(self, key: bytes, verdict: _Verdict) -> None:
+        self._verdicts[key] = verdict
+        if len(self._verdicts) > MAX_VERDICTS:
+            self._verdicts.popitem(last=False)
+
+    async def close(self) -> None:
+        """Stop asking."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

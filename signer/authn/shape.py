@@ -1,0 +1,87 @@
+"""A cheap look at a bearer token before anybody is asked about it. It only ever refuses; nothing here is believed."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from signer.core.errors import AuthenticationFailed
+
+# Kubernetes' tokens are 1-2 KiB; an API server refuses headers far below this.
+MAX_TOKEN_CHARS = 16 * 1024
+# The API server is the judge of expiry; only what is past any doubt is refused without asking it.
+EXPIRY_LEEWAY = timedelta(seconds=60)
+
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """What a token says of itself, unproven.
+
+    Attributes:
+        expires: Its ``exp``; None where it has none that can be read.
+        audiences: Its ``aud``; None where it has none.
+    """
+
+    expires: datetime | None
+    audiences: frozenset[str] | None
+
+
+def check_shape(token: str, audiences: Collection[str], now: datetime) -> UnverifiedToken:
+    """Refuse what cannot be a live token for one of ``audiences``.
+
+    Raises:
+        AuthenticationFailed: It is no JWT, long expired, or for somebody else.
+    """
+    unverified = _unverified(token)
+    if unverified.expires is not None and unverified.expires + EXPIRY_LEEWAY < now:
+        raise AuthenticationFailed(f"the token expired at {unverified.expires.isoformat()}")
+    if unverified.audiences is not None and not unverified.audiences & set(audiences):
+        raise AuthenticationFailed(
+            f"the token is for {sorted(unverified.audiences)[:4]!a}, accepted are {sorted(audiences)}"
+        )
+    return unverified
+
+
+def _unverified(token: str) -> UnverifiedToken:
+    if not token:
+        raise AuthenticationFailed("the bearer token is empty")
+    if len(token) > MAX_TOKEN_CHARS:
+        raise AuthenticationFailed(f"the bearer token has {len(token)} characters; {MAX_TOKEN_CHARS} are allowed")
+    parts = _JWT.fullmatch(token)
+    if parts is None:
+        raise AuthenticationFailed("the bearer token is not a JWT")
+    claims = _claims(parts[1])
+    return UnverifiedToken(_expires(claims.get("exp")), _audiences(claims.get("aud")))
+
+
+def _claims(segment: str) -> dict[str, Any]:
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        raise AuthenticationFailed("the bearer token's claims are not JSON") from None
+    if not isinstance(claims, dict):
+        raise AuthenticationFailed("the bearer token's claims are not a JSON object")
+    return claims
+
+
+def _expires(claim: object) -> datetime | None:
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(claim, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _audiences(claim: object) -> frozenset[str] | None:
+    if isinstance(claim, str):
+        return frozenset({claim})
+    if isinstance(claim, list) and claim:
+        return frozenset(a for a in claim if isinstance(a, str))
+    return None

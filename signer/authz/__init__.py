@@ -1,0 +1,1 @@
+"""Which identity a proven caller may have."""

@@ -1,0 +1,57 @@
+"""``istio-signer``: finds the verb and runs it."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from signer import __version__
+from signer.cli.common import EXIT_CODES, Failure
+
+# Verb -> what it is for. Each is a module here with add_arguments(parser) and run(args) -> exit code; it is imported
+# only when used, so that --help is quick.
+VERBS: dict[str, str] = {
+    "serve": "run the certificate authority",
+    "init": "make a root and an intermediate CA on disk",
+    "request": "get a certificate from a running signer, as a proxy would",
+    "check": "validate a configuration and everything that it points to",
+    "explain": "say whose identity a token would get, by which rule, from which backend",
+    "demo": "show the whole thing on this machine: issue, rotate, handshake",
+}
+
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; only the named verb's arguments are filled in."""
+    top = argparse.ArgumentParser(
+        prog="istio-signer",
+        description="An external certificate authority for the Istio service mesh.",
+        epilog=f"exit codes: {EXIT_CODES}",
+    )
+    top.add_argument("--version", action="version", version=f"istio-signer {__version__}")
+    commands = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, purpose in VERBS.items():
+        command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        if name == verb:
+            import_module(f"signer.cli.{name}").add_arguments(command)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns:
+        The exit code.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    verb = next((a for a in given if a in VERBS), None)
+    args = parser(verb).parse_args(given)
+    try:
+        return int(import_module(f"signer.cli.{args.verb}").run(args))
+    except Failure as failure:
+        print(f"istio-signer {args.verb}: {failure}", file=sys.stderr)
+        return failure.code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""``istio-signer serve``."""
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+
+from signer.app.server import Server, Sinks, assemble, serve
+from signer.authn.development import DevelopmentIssuer
+from signer.cli import development
+from signer.cli.common import OK, REFUSED, Failure, add_config, load_config
+from signer.config.load import Loaded
+from signer.config.model import Logging
+from signer.core.identity import TrustDomain
+from signer.kube.api import NoCluster
+from signer.observe import logs
+from signer.observe.lines import LineSink
+from signer.runtime.clock import SystemClock
+from signer.runtime.supervise import run as run_loop
+from signer.runtime.supervise import stop_on_signals
+
+_log = logging.getLogger("istio_signer.serve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    add_config(parser)
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="write the ports in use there once requests can come"
+    )
+    group = parser.add_argument_group("development", "Not for production: anybody on this machine gets any identity.")
+    group.add_argument(
+        "--development",
+        action="store_true",
+        help="no cluster: a self-signed CA, and tokens of a built-in issuer; loopback only",
+    )
+    development.add_arguments(group)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal.
+
+    Raises:
+        Failure: It cannot start.
+    """
+    if args.development:
+        development.check_place()
+        loaded = load_config(args.config, development.base_config(args))
+        development.check_loopback(loaded.config)
+        development.prepare(args.directory, loaded.config.trust_domain)
+    else:
+        development.refuse_stray_options(args)
+        loaded = load_config(args.config)
+    sinks = _open_sinks(loaded.config.logging)
+    try:
+        return run_loop(lambda: _serve(loaded, args, sinks))
+    finally:
+        sinks.log.close()
+        sinks.audit.close()
+
+
+def _open_sinks(settings: Logging) -> Sinks:
+    try:
+        sinks = Sinks(LineSink("stderr"), LineSink(settings.audit))
+    except OSError as error:
+        raise Failure(f"logging.audit: {settings.audit}: cannot be written: {error.strerror}") from None
+    logs.configure(sinks.log, settings.format, settings.level)
+    return sinks
+
+
+async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks) -> int:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    try:
+        server = await _assemble(loaded, args.development, sinks)
+        await serve(server, stop, args.ready_file)
+    except NoCluster as error:
+        raise Failure(str(error)) from None
+    except ExceptionGroup as group:
+        for failure in group.exceptions:
+            _log.error("%s", failure, exc_info=None if isinstance(failure, OSError) else failure)
+        return REFUSED
+    return OK
+
+
+async def _assemble(loaded: Loaded, developing: bool, sinks: Sinks) -> Server:
+    clock, config = SystemClock(), loaded.config
+    if not developing:
+        return await assemble(loaded, clock, sinks)
+    _log.warning("DEVELOPMENT MODE: anybody on this machine can get any identity; never use this CA for real traffic")
+    domain = TrustDomain(config.trust_domain)
+    issuer = DevelopmentIssuer(domain, config.clusters[0].id, config.authentication.audiences[0], clock)
+    return await assemble(loaded, clock, sinks, issuer)

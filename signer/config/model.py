@@ -1,0 +1,218 @@
+"""Every key of the configuration, with its unit, its default and why it is there. Unknown keys are refused."""
+
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from signer.config.durations import parse_duration
+from signer.core.identity import TrustDomain
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return value
+
+
+PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"write an address as host:port, such as 0.0.0.0:15012; this is {text!r:.60}")
+    return text
+
+
+Address: TypeAlias = Annotated[str, AfterValidator(_address)]
+Ratio: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Listen(Section):
+    """Where the server listens."""
+
+    grpc: Address = "0.0.0.0:15012"
+    """For proxies, TLS."""
+    http: Address = "0.0.0.0:15014"
+    """For probes and metrics, plain HTTP."""
+
+
+class Cluster(Section):
+    """An API server whose tokens are accepted; the first one is the local cluster."""
+
+    id: str = Field(default="Kubernetes", min_length=1)
+    """What proxies send as ``clusterid``; an empty one means the local cluster."""
+    kubeconfig: Path | None = None
+    """A kubeconfig file; none means the pod's own service account."""
+    context: str | None = None
+    """A context of that file; none means its current one."""
+    tokens: Literal["review"] = "review"
+    """How tokens are judged: ``review`` asks the API server (TokenReview)."""
+
+
+class Authentication(Section):
+    """How callers are proven."""
+
+    audiences: Annotated[list[str], Field(min_length=1)] = ["istio-ca"]
+    """Tokens must be for one of these; ``istio-ca`` is what Istio projects."""
+    cache: Annotated[Duration, Field(le=timedelta(seconds=10))] = timedelta(seconds=5)
+    """How long a good verdict is remembered (agents retry within 1.5 s): a deleted pod's token lives as much longer."""
+    timeout: PositiveDuration = timedelta(seconds=5)
+    """For one TokenReview, its retries included."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    """TokenReviews at once."""
+
+
+class MatchSection(Section):
+    """Conditions of a route; all that are given must hold. Globs: ``*``, ``?``, ``[...]``."""
+
+    namespaces: list[str] = []
+    service_accounts: list[str] = []
+    clusters: list[str] = []
+    trust_domains: list[str] = []
+    cert_signers: list[str] = []
+    """Exact names that callers may ask for (``ISTIO_META_CERT_SIGNER``). Who names another finds no route here."""
+
+
+class ProfileSection(Section):
+    """What a route changes of ``certificates``."""
+
+    default_ttl: PositiveDuration | None = None
+    max_ttl: PositiveDuration | None = None
+    over_max: Literal["clamp", "reject"] | None = None
+    ttl_jitter: Ratio | None = None
+    key_types: Annotated[list[Literal["RSA", "P-256", "P-384"]], Field(min_length=1)] = ["RSA", "P-256", "P-384"]
+    """Key types that may be certified. Envoy before 1.33 loads no P-384 certificate."""
+
+
+class RouteSection(Section):
+    """Who is signed by which backend; the first match decides."""
+
+    name: str = ""
+    """For logs and ``explain``; its position where empty."""
+    match: MatchSection = MatchSection()
+    backends: Annotated[list[str], Field(min_length=1)]
+    """In order of preference; the next one is asked only where the last was unavailable."""
+    profile: ProfileSection = ProfileSection()
+
+
+class Certificates(Section):
+    """Lifetimes of workload certificates."""
+
+    default_ttl: PositiveDuration = timedelta(hours=24)
+    """Where the caller asks for nothing."""
+    max_ttl: PositiveDuration = timedelta(hours=24)
+    """The longest lifetime."""
+    over_max: Literal["clamp", "reject"] = "clamp"
+    """What a longer wish gets."""
+    ttl_jitter: Ratio = 0.0
+    """The largest part of a lifetime that chance may take off it, so that renewals spread."""
+    grace_ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """The part of the lifetime left at which the signer renews certificates of its own."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Certificates":
+        if self.default_ttl > self.max_ttl:
+            raise ValueError("default_ttl is longer than max_ttl")
+        return self
+
+
+class Serving(Section):
+    """The server's own certificate: from a backend, or from files."""
+
+    dns_names: list[str] = ["istio-signer.istio-system.svc"]
+    """The host part of ``caAddress`` must be among them."""
+    ip_addresses: list[IPv4Address | IPv6Address] = []
+    """For proxies whose ``CA_ADDR`` is an address."""
+    ttl: PositiveDuration = timedelta(hours=24)
+    backend: str | None = None
+    """Which backend signs it; none means the first one of the first route."""
+    certificate_file: Path | None = None
+    """PEM, leaf first; instead of a backend. Re-read when it changes."""
+    key_file: Path | None = None
+    """PEM, not encrypted; belongs to ``certificate_file``."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Serving":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        if self.certificate_file is not None and self.backend is not None:
+            raise ValueError("give either backend, or certificate_file and key_file")
+        if self.certificate_file is None and not (self.dns_names or self.ip_addresses):
+            raise ValueError("name the server: dns_names or ip_addresses")
+        return self
+
+
+class Limits(Section):
+    """Bounds on what callers can make the server do."""
+
+    deadline: PositiveDuration = timedelta(seconds=8)
+    """For each request, since no Istio client sets one."""
+    in_flight: Annotated[int, Field(ge=1)] = 512
+    """Requests at once."""
+    waiting: Annotated[int, Field(ge=0)] = 2048
+    """Requests that may wait for a place."""
+    patience: PositiveDuration = timedelta(seconds=1)
+    """How long one waits before it is told to come back."""
+    max_connection_age: PositiveDuration = timedelta(minutes=30)
+    """After which a connection is told to go elsewhere, give or take 10 %."""
+
+
+class Logging(Section):
+    """The log, to standard error, and the audit."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    audit: str = "-"
+    """A file for one JSON line a decision; ``-`` is standard output."""
+
+
+class Shutdown(Section):
+    """How the server ends."""
+
+    delay: Duration = timedelta(seconds=2)
+    """Between being unready and refusing connections, so that load balancers notice."""
+    grace: PositiveDuration = timedelta(seconds=10)
+    """For requests in flight."""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    trust_domain: Annotated[str, AfterValidator(lambda text: TrustDomain.configured(text).name)] = "cluster.local"
+    """Must be MeshConfig.trustDomain."""
+    listen: Listen = Listen()
+    clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster()]
+    authentication: Authentication = Authentication()
+    backends: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    """Name -> its settings; ``type`` says which kind."""
+    routes: list[RouteSection] = []
+    """None means: the only backend signs for everybody."""
+    certificates: Certificates = Certificates()
+    serving: Serving = Serving()
+    limits: Limits = Limits()
+    logging: Logging = Logging()
+    shutdown: Shutdown = Shutdown()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Config":
+        if not self.routes and len(self.backends) > 1:
+            raise ValueError("with several backends, routes must say which one signs for whom")
+        named = [name for route in self.routes for name in route.backends]
+        for name in [*named, *([self.serving.backend] if self.serving.backend else [])]:
+            if name not in self.backends:
+                raise ValueError(f"backend {name!r} is not defined; defined are {', '.join(self.backends)}")
+        if len({c.id for c in self.clusters}) < len(self.clusters):
+            raise ValueError("two clusters have the same id")
+        return self

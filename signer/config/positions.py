@@ -1,0 +1,57 @@
+"""Reads YAML and remembers on which line each key stands, so that a complaint can point at it."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import yaml
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+
+
+class BadYaml(ValueError):
+    """The text is no YAML mapping; the message has the line."""
+
+
+def read_yaml(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """Parse a document.
+
+    Returns:
+        The mapping, and for each key path the line it stands on, from 1.
+
+    Raises:
+        BadYaml: It is not YAML, not a mapping, or gives a key twice.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadYaml(f"line {line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError:
+        raise BadYaml("line 1: not valid YAML") from None
+    if data is None:
+        return {}, {}
+    if not isinstance(data, dict):
+        raise BadYaml("line 1: the configuration must be a mapping of keys to values")
+    return data, dict(_lines(node, ()))
+
+
+def _lines(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.MappingNode):
+        yield from _mapping_lines(node, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), item.start_mark.line + 1
+            yield from _lines(item, (*path, index))
+
+
+def _mapping_lines(node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    seen: set[str] = set()
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            # YAML parsers disagree on which of the two counts.
+            raise BadYaml(f"line {line}: the key {'.'.join(map(str, (*path, key.value)))} is given twice")
+        seen.add(key.value)
+        yield (*path, key.value), line
+        yield from _lines(value, (*path, key.value))

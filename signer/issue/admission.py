@@ -1,0 +1,66 @@
+"""How much may be in flight: a cap with a short, bounded wait in front of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from signer.core.errors import Draining, Overloaded
+
+
+class Admission:
+    """Counts requests in and out.
+
+    Args:
+        limit: Requests in flight.
+        waiting: Requests that may wait for a place; further ones are refused at once.
+        patience: How long one waits, in seconds.
+    """
+
+    def __init__(self, limit: int, waiting: int, patience: float) -> None:
+        self._limit = limit
+        self._max_waiting = waiting
+        self._patience = patience
+        self._places = asyncio.Semaphore(limit)
+        self._waiting = 0
+        self._draining = False
+        self.in_flight = 0
+
+    def drain(self) -> None:
+        """Refuse newcomers from now on; those inside finish."""
+        self._draining = True
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one place.
+
+        Raises:
+            Draining: The server is shutting down.
+            Overloaded: No place came free in time.
+        """
+        if self._draining:
+            raise Draining("the server is draining")
+        await self._enter()
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._places.release()
+
+    async def _enter(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(f"{self._limit} requests are in flight and {self._waiting} wait")
+        await self._wait()
+
+    async def _wait(self) -> None:
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded(f"no place came free within {self._patience} s") from None
+        finally:
+            self._waiting -= 1

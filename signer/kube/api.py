@@ -1,0 +1,132 @@
+"""A connection to one API server: the official client's configuration and session, raw JSON bodies.
+
+Typed models would cost more than the call on the hot path; the client's credential handling (in-cluster token re-read,
+kubeconfig, exec plugins) is what is wanted of it.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_CONNECTIONS = 64
+
+
+class NoCluster(Exception):
+    """There is no usable connection configuration; the message says what is missing and what to do."""
+
+
+class ApiUnavailable(Exception):
+    """The API server gave no usable answer. ``final`` is False where trying again soon makes sense."""
+
+    def __init__(self, reason: str, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API server said: the HTTP status and the JSON object of the body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class KubeApi:
+    """One API server. Every call has a time-out in seconds; none is retried here."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def post(self, path: str, body: dict[str, Any], timeout: float) -> Answer:
+        """Create an object.
+
+        Raises:
+            ApiUnavailable: No answer in time, no connection, or one that is no JSON object.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._request("POST", path, body, timeout)
+        except TimeoutError:
+            raise ApiUnavailable(f"no answer within {timeout} s", final=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiUnavailable(f"no connection: {type(error).__name__}") from None
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # the package is typed in part
+
+    async def _request(self, method: str, path: str, body: dict[str, Any], timeout: float) -> Answer:
+        prepared = await self._client.param_serialize(
+            method,
+            path,
+            header_params={"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        wrapped = await self._client.call_api(*prepared, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = wrapped.response
+        async with response:
+            data = await _read(response)
+        return Answer(response.status, _parse(response.status, data))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise ApiUnavailable(f"HTTP {response.status} with an answer of over {MAX_ANSWER_BYTES} bytes", final=True)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _parse(status: int, data: bytes) -> dict[str, Any]:
+    """Errors of proxies in between are often HTML; only their status is kept, never their text."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ApiUnavailable(f"HTTP {status} with an answer that is not JSON") from None
+    if not isinstance(body, dict):
+        raise ApiUnavailable(f"HTTP {status} with JSON that is not an object")
+    return body
+
+
+async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeApi:
+    """Open a connection; nothing is sent yet.
+
+    Args:
+        kubeconfig: A kubeconfig file; None means the pod's own service account.
+        context: A context of that file; None means its current one.
+
+    Raises:
+        NoCluster: The file is unusable, or this process does not run in a pod.
+    """
+    # Called through type: the class hands out copies of a process-wide default otherwise.
+    configuration = type.__call__(Configuration)
+    configuration.connection_pool_maxsize = MAX_CONNECTIONS
+    try:
+        if kubeconfig is None:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig),
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+    except ConfigException as error:
+        raise NoCluster(_advice(kubeconfig, error)) from None
+    return KubeApi(ApiClient(configuration=configuration))
+
+
+def _advice(kubeconfig: Path | None, error: Exception) -> str:
+    if kubeconfig is None:
+        return f"this is no pod of a cluster ({error}); set clusters[0].kubeconfig, or use serve --development"
+    return f"{kubeconfig}: no usable kubeconfig: {error}"

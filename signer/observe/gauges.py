@@ -1,0 +1,30 @@
+"""Gauges that are looked up when somebody scrapes, instead of being kept up to date all the time."""
+
+from datetime import datetime
+
+from signer.observe.health import Health
+from signer.observe.lines import LineSink
+from signer.observe.metrics import Metrics
+
+
+def show_backends(metrics: Metrics, health: Health) -> None:
+    """Write the last known state of every backend."""
+    for name, state in health.backends().items():
+        metrics.backend_up.labels(name).set(1 if state.up else 0)
+        if state.not_after is not None:
+            metrics.issuer_expiry.labels(name).set(state.not_after)
+
+
+def show_lines(metrics: Metrics, sinks: dict[str, LineSink]) -> None:
+    """Write how many lines each stream lost."""
+    for stream, sink in sinks.items():
+        metrics.lines_dropped.labels(stream).set(sink.dropped)
+
+
+def show_serving(metrics: Metrics, worked: bool, end: datetime | None, due: datetime | None) -> None:
+    """Write what the last renewal of the serving certificate led to."""
+    metrics.serving_renewals.labels("success" if worked else "failure").inc()
+    if end is not None:
+        metrics.serving_expiry.set(end.timestamp())
+    if due is not None:
+        metrics.serving_renewal.set(due.timestamp())

@@ -1,0 +1,77 @@
+"""Lines to a stream or file without ever making a request wait for the disk or for whoever reads the pipe."""
+
+import os
+import threading
+from collections import deque
+from pathlib import Path
+
+MAX_WAITING = 20_000
+_STDOUT, _STDERR = 1, 2
+
+
+class LineSink:
+    """A bounded queue of lines and one thread that writes them in batches.
+
+    A full queue drops the new line and counts it in ``dropped``: a stuck reader must not stop the mesh, and an
+    operator must see that lines are missing.
+
+    Args:
+        target: ``-`` for standard output, ``stderr``, or a file path (appended to, mode 0600).
+    """
+
+    def __init__(self, target: str) -> None:
+        self.dropped = 0
+        self._waiting: deque[str] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._descriptor = _open(target)
+        self._thread = threading.Thread(target=self._work, name=f"lines-{target}", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Queue one line, given without its newline. Never blocks, never raises."""
+        if len(self._waiting) >= MAX_WAITING:
+            self.dropped += 1
+            return
+        self._waiting.append(line)
+        # Setting an event that is set costs a lock each time; under load the thread is awake anyway.
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is waiting and stop; gives up after ``timeout`` seconds."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), 500)
+            batch = "\n".join(self._waiting.popleft() for _ in range(count)) + "\n"
+            if not self._write_all(batch.encode("utf-8", "backslashreplace")):
+                self.dropped += count
+
+    def _write_all(self, data: bytes) -> bool:
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            # A full disk or a closed pipe: said by the counter, since there is nowhere left to write it.
+            return False
+        return True
+
+
+def _open(target: str) -> int:
+    if target == "-":
+        return _STDOUT
+    if target == "stderr":
+        return _STDERR
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

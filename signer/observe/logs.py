@@ -1,0 +1,92 @@
+"""The log: text for people, JSON for programs, one line an event, never blocking a request."""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from signer.observe.lines import LineSink
+
+ROOT = "istio_signer"
+# Keys that callers may pass as ``extra={"fields": {...}}``; shown after the message.
+FIELDS = "fields"
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _frames(record: logging.LogRecord, formatter: logging.Formatter) -> str:
+    return formatter.formatException(record.exc_info) if record.exc_info else ""
+
+
+def _one_line(text: str) -> str:
+    """Keep one event on one line: a stranger's newline must not forge a second event."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-02T03:04:05.678Z INFO  message key=value ...``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one record."""
+        fields: Mapping[str, Any] = getattr(record, FIELDS, {})
+        pairs = "".join(f" {k}={_quoted(v)}" for k, v in fields.items() if v not in ("", None))
+        line = f"{_stamp(record.created)} {record.levelname:<7} {_one_line(record.getMessage())}{pairs}"
+        frames = _frames(record, self)
+        return f"{line}\n{frames}" if frames else line
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return text if text.isalnum() or not set(text) & set(" \"'=\n\r\t") else json.dumps(text)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message`` and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one record."""
+        event: dict[str, Any] = {
+            "time": _stamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        event.update({k: v for k, v in getattr(record, FIELDS, {}).items() if v not in ("", None)})
+        frames = _frames(record, self)
+        if frames:
+            event["traceback"] = frames
+        return json.dumps(event, default=str)
+
+
+class SinkHandler(logging.Handler):
+    """Hands formatted records to a LineSink."""
+
+    def __init__(self, sink: LineSink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format and queue one record."""
+        try:
+            self._sink.write(self.format(record))
+        except Exception:  # noqa: BLE001  a line that cannot be formatted must not end a request
+            self.handleError(record)
+
+
+def configure(sink: LineSink, style: str, level: str) -> None:
+    """Send the project's log, and warnings of the libraries, to ``sink``.
+
+    Args:
+        sink: Where lines go.
+        style: ``text`` or ``json``.
+        level: ``debug``, ``info``, ``warning`` or ``error``; for the project's own log.
+    """
+    handler = SinkHandler(sink)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(ROOT).setLevel(level.upper())

@@ -1,0 +1,177 @@
+"""Every metric that this program has, in two tables.
+
+``CITADEL`` are the names that Istio's dashboards and alerts read. Its counters carry no ``_total``, which a client
+library's Counter would add, so they are exposed untyped under their exact names.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from signer import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One row: name, what it means, its labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+CITADEL_COUNTERS: dict[str, MetricSpec] = {
+    "csr": MetricSpec("citadel_server_csr_count", "CSRs received."),
+    "authentication": MetricSpec(
+        "citadel_server_authentication_failure_count", "Bad credentials and refused impersonations."
+    ),
+    "parsing": MetricSpec("citadel_server_csr_parsing_err_count", "CSRs that could not be parsed."),
+    "identity": MetricSpec(
+        "citadel_server_id_extraction_err_count", "CSRs whose names are not the identity granted to their sender."
+    ),
+    "signing": MetricSpec("citadel_server_csr_sign_err_count", "CSRs that could not be signed, by cause.", ("error",)),
+    "success": MetricSpec("citadel_server_success_cert_issuance_count", "Certificates issued."),
+}
+CITADEL_GAUGES: dict[str, MetricSpec] = {
+    "root_timestamp": MetricSpec(
+        "citadel_server_root_cert_expiry_timestamp", "When the first root of the bundle ends, Unix seconds."
+    ),
+    "root_seconds": MetricSpec(
+        "citadel_server_root_cert_expiry_seconds", "Seconds left to the first root of the bundle; negative once ended."
+    ),
+    "chain_timestamp": MetricSpec(
+        "citadel_server_cert_chain_expiry_timestamp", "When the signing certificate ends, Unix seconds."
+    ),
+    "chain_seconds": MetricSpec(
+        "citadel_server_cert_chain_expiry_seconds", "Seconds left to the signing certificate; negative once ended."
+    ),
+}
+SIGN_ERRORS = ("CA_NOT_READY", "CSR_ERROR", "TTL_ERROR", "CERT_GEN_ERROR", "UNKNOWN")
+
+OWN: dict[str, MetricSpec] = {
+    "requests": MetricSpec(
+        "istio_signer_requests_total",
+        "Requests by gRPC code, failure (empty on success) and the backend they reached (empty: none).",
+        ("code", "error", "backend"),
+    ),
+    "request_seconds": MetricSpec("istio_signer_request_seconds", "Wall time of requests.", ("code",)),
+    "stage_seconds": MetricSpec("istio_signer_stage_seconds", "Wall time of each stage of requests.", ("stage",)),
+    "in_flight": MetricSpec("istio_signer_in_flight", "Requests being worked on."),
+    "backend_up": MetricSpec(
+        "istio_signer_backend_up", "1 where the backend could sign when last asked.", ("backend",)
+    ),
+    "issuer_expiry": MetricSpec(
+        "istio_signer_issuer_expiry_timestamp_seconds", "When the backend's signing chain ends.", ("backend",)
+    ),
+    "serving_expiry": MetricSpec(
+        "istio_signer_serving_certificate_expiry_timestamp_seconds", "When the serving certificate ends."
+    ),
+    "serving_renewal": MetricSpec(
+        "istio_signer_serving_certificate_next_renewal_timestamp_seconds", "When the serving certificate is renewed."
+    ),
+    "serving_renewals": MetricSpec(
+        "istio_signer_serving_certificate_renewals_total", "Renewals of the serving certificate.", ("result",)
+    ),
+    "token_reviews": MetricSpec(
+        "istio_signer_token_verdicts_total",
+        "Tokens judged: fresh (API call), cached, shared (waited for a call under way), shape (refused unasked).",
+        ("source",),
+    ),
+    "lines_dropped": MetricSpec("istio_signer_lines_dropped_total", "Lines lost to a stuck reader.", ("stream",)),
+    "build": MetricSpec("istio_signer_build_info", "Always 1.", ("version",)),
+}
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class CitadelCounters(Collector):
+    """Counters under Istio's exact names."""
+
+    def __init__(self) -> None:
+        self._plain = dict.fromkeys((k for k in CITADEL_COUNTERS if k != "signing"), 0)
+        self._signing = dict.fromkeys(SIGN_ERRORS, 0)
+
+    def count(self, key: str) -> None:
+        """Add one to a row of ``CITADEL_COUNTERS``."""
+        self._plain[key] += 1
+
+    def count_sign_error(self, error: str) -> None:
+        """Add one to ``citadel_server_csr_sign_err_count`` with one of ``SIGN_ERRORS``."""
+        self._signing[error] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counters for a scrape."""
+        for key, value in self._plain.items():
+            yield _sample(CITADEL_COUNTERS[key], [({}, value)])
+        yield _sample(CITADEL_COUNTERS["signing"], [({"error": e}, n) for e, n in self._signing.items()])
+
+
+def _sample(spec: MetricSpec, values: Iterable[tuple[dict[str, str], float]]) -> Metric:
+    metric = Metric(spec.name, spec.help, "unknown")
+    for labels, value in values:
+        metric.add_sample(spec.name, labels, value)
+    return metric
+
+
+class Metrics:
+    """All metrics on one registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.citadel = CitadelCounters()
+        self.registry.register(self.citadel)
+        self.requests = self._counter("requests")
+        self.request_seconds = self._histogram("request_seconds")
+        self.stage_seconds = self._histogram("stage_seconds")
+        self.in_flight = self._gauge("in_flight")
+        self.backend_up = self._gauge("backend_up")
+        self.issuer_expiry = self._gauge("issuer_expiry")
+        self.serving_expiry = self._gauge("serving_expiry")
+        self.serving_renewal = self._gauge("serving_renewal")
+        self.serving_renewals = self._counter("serving_renewals")
+        self.token_verdicts = self._counter("token_reviews")
+        self.lines_dropped = self._gauge("lines_dropped")
+        self._gauge("build").labels(__version__).set(1)
+
+    def expiry(self, prefix: str, end: Callable[[], float | None], now: Callable[[], float]) -> None:
+        """Expose one of Istio's expiry pairs, computed at each scrape.
+
+        Args:
+            prefix: ``root`` or ``chain``.
+            end: Gives the end in Unix seconds, or None while it is not known.
+            now: Gives the time in Unix seconds.
+        """
+        self.registry.register(_Expiry(prefix, end, now))
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Render everything in the format that a scraper's ``Accept`` header asks for, with its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def _counter(self, key: str) -> Counter:
+        spec = OWN[key]
+        return Counter(spec.name, spec.help, spec.labels, registry=self.registry)
+
+    def _gauge(self, key: str) -> Gauge:
+        spec = OWN[key]
+        return Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
+
+    def _histogram(self, key: str) -> Histogram:
+        spec = OWN[key]
+        return Histogram(spec.name, spec.help, spec.labels, registry=self.registry, buckets=_BUCKETS)
+
+
+class _Expiry(Collector):
+    def __init__(self, prefix: str, end: Callable[[], float | None], now: Callable[[], float]) -> None:
+        self._prefix, self._end, self._now = prefix, end, now
+
+    def collect(self) -> Iterator[Metric]:
+        end = self._end()
+        if end is None:
+            return
+        yield _sample(CITADEL_GAUGES[f"{self._prefix}_timestamp"], [({}, end)])
+        yield _sample(CITADEL_GAUGES[f"{self._prefix}_seconds"], [({}, end - self._now())])

@@ -1,0 +1,1 @@
+"""Running things: supervised services, signals, the system's clock."""

@@ -1,0 +1,1 @@
+"""The listeners: gRPC for proxies, HTTP for orchestrators and scrapers."""
