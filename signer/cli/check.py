@@ -1,0 +1,119 @@
+"""``istio-signer check``."""
+
+import argparse
+import asyncio
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+import backends as registry
+from signer.authn.token_review import PATH
+from signer.cli.common import OK, REFUSED, add_config, add_output, print_json, settings_of
+from signer.config.complaints import BadConfig
+from signer.config.load import PREFIX, Loaded, load, variables
+from signer.config.model import Cluster, Config
+from signer.core.spec import BackendContext, Finding
+from signer.kube.api import ApiUnavailable, NoCluster, connect
+from signer.runtime.clock import SystemClock
+from signer.trust.serving import PairUnavailable
+from signer.trust.serving_sources import load_pair
+
+# Kubernetes injects these for a Service named istio-signer.
+_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_.*|PORT|PORT_\d+_TCP.*)")
+_MARKS = {"ok": "ok     ", "warning": "warning", "error": "error  "}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    add_config(parser)
+    parser.add_argument("--live", action="store_true", help="also ask each API server whether tokens can be reviewed")
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; 0 where nothing stands in the way of serving, 1 where something does."""
+    findings = list(_findings(args))
+    if args.output == "json":
+        print_json([{"level": f.level, "where": f.where, "text": f.text} for f in findings])
+    else:
+        for finding in findings:
+            print(f"{_MARKS[finding.level]}  {finding.where}: {finding.text}")
+    return REFUSED if any(f.level == "error" for f in findings) else OK
+
+
+def _findings(args: argparse.Namespace) -> Iterator[Finding]:
+    try:
+        loaded = load(args.config, settings_of)
+    except BadConfig as error:
+        yield from (Finding("error", "configuration", complaint) for complaint in error.complaints)
+        return
+    yield Finding("ok", "configuration", f"{args.config or 'environment'} can be used")
+    yield from _environment(os.environ)
+    yield from _backends(loaded)
+    yield from _serving(loaded.config)
+    yield from _lifetimes(loaded.config)
+    yield from asyncio.run(_clusters(loaded.config, args.live))
+
+
+def _environment(environment: Mapping[str, str]) -> Iterator[Finding]:
+    known = {name for name, _ in variables()}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name):
+            yield Finding("warning", name, "this variable sets no key; is it misspelt?")
+
+
+def _backends(loaded: Loaded) -> Iterator[Finding]:
+    for name, (type_name, settings) in loaded.backends.items():
+        yield from registry.spec(type_name).check(settings, BackendContext(name, SystemClock()))
+
+
+def _serving(config: Config) -> Iterator[Finding]:
+    serving = config.serving
+    if serving.certificate_file is None or serving.key_file is None:
+        names = ", ".join([*serving.dns_names, *map(str, serving.ip_addresses)])
+        yield Finding("ok", "serving", f"certificate for {names}; the host of Istio's caAddress must be among these")
+        return
+    try:
+        pair = load_pair(serving.certificate_file, serving.key_file, datetime.now(UTC))
+    except PairUnavailable as error:
+        yield Finding("error", "serving.certificate_file", str(error))
+    else:
+        yield Finding("ok", "serving.certificate_file", f"valid to {pair.window[1].isoformat()}")
+
+
+def _lifetimes(config: Config) -> Iterator[Finding]:
+    shortest = config.certificates.default_ttl
+    if shortest.total_seconds() < 600:
+        text = f"{shortest.total_seconds():.0f} s: proxies will renew every few minutes"
+        yield Finding("warning", "certificates.default_ttl", text)
+
+
+async def _clusters(config: Config, live: bool) -> list[Finding]:
+    return [await _cluster(f"clusters.{i}", cluster, live) for i, cluster in enumerate(config.clusters)]
+
+
+async def _cluster(where: str, cluster: Cluster, live: bool) -> Finding:
+    try:
+        api = await connect(cluster.kubeconfig, cluster.context)
+    except NoCluster as error:
+        return Finding("error", where, str(error))
+    try:
+        if not live:
+            return Finding("ok", where, f"{cluster.id}: connection configured; add --live to try it")
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
+        answer = await api.post(PATH, body, 5.0)
+    except ApiUnavailable as error:
+        return Finding("error", where, f"{cluster.id}: the API server gives no answer: {error}")
+    finally:
+        await api.close()
+    return _verdict(where, cluster, answer.status)
+
+
+def _verdict(where: str, cluster: Cluster, status: int) -> Finding:
+    if status in (200, 201):
+        return Finding("ok", where, f"{cluster.id}: tokens can be reviewed")
+    if status in (401, 403):
+        text = f"HTTP {status}: this account may not create tokenreviews; bind it to a ClusterRole with that one rule"
+        return Finding("error", where, f"{cluster.id}: {text}")
+    return Finding("error", where, f"{cluster.id}: TokenReview: HTTP {status}")
