@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from cryptography import x509
-
 from backends.local_ca import LoadedCa, load_ca
 from backends.local_files import Files, UnusableCa, read_files
-from backends.local_leaf import authority_key_id, sign_leaf
+from backends.local_leaf import Template, sign_leaf
 from signer.core import keys
 from signer.core.errors import BackendRefused, BackendUnavailable
 from signer.core.spec import BackendContext, BackendSpec, Finding
@@ -44,7 +42,7 @@ class _InUse:
     """A CA with what is the same for all of its leaves, made once."""
 
     ca: LoadedCa
-    authority: x509.AuthorityKeyIdentifier
+    template: Template
     info: IssuerInfo
 
 
@@ -76,7 +74,7 @@ class LocalBackend:
         """
         in_use = self._current()
         try:
-            leaf = sign_leaf(in_use.ca, in_use.authority, request)
+            leaf = sign_leaf(in_use.template, request)
         except ValueError as error:
             raise BackendRefused(f"the certificate cannot be made: {type(error).__name__}") from None
         return IssuedChain(leaf, in_use.ca.chain)
@@ -139,7 +137,7 @@ class LocalBackend:
 
     def _use(self, ca: LoadedCa, files: Files) -> None:
         info = IssuerInfo(ca.bundle.roots, ca.chain, ca.window)
-        self._in_use = _InUse(ca, authority_key_id(ca.certificate), info)
+        self._in_use = _InUse(ca, Template.of(ca), info)
         self._seen = _Seen(files.digest, "")
         _log.info(
             "backend %s: CA %s in use, key %s, valid to %s, %d root(s)",

@@ -1,5 +1,7 @@
 """The template of a leaf: what the local CA puts into a certificate. The validator shares no code with it."""
 
+from dataclasses import dataclass
+
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -9,7 +11,6 @@ from signer.core import keys
 from signer.core.identity import SpiffeId
 from signer.core.types import ServerNames, SigningRequest
 
-_EMPTY = x509.Name([])
 _NOT_A_CA = x509.BasicConstraints(ca=False, path_length=None)
 # Proxies are clients and servers with the same certificate.
 _BOTH_ROLES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
@@ -53,24 +54,39 @@ def _server_names(names: ServerNames) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName([*map(x509.DNSName, names.dns), *map(x509.IPAddress, names.ips)])
 
 
-def sign_leaf(ca: LoadedCa, authority: x509.AuthorityKeyIdentifier, request: SigningRequest) -> x509.Certificate:
-    """Make and sign the leaf for a request; never longer-lived than the CA's path.
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What is the same in all leaves of a CA, built and encoded once: the rest costs a third of the whole."""
 
-    The subject is empty, so subjectAltName is critical (RFC 5280 section 4.2.1.6).
-    """
-    key = request.csr.parsed.key
+    ca: LoadedCa
+    rsa: x509.CertificateBuilder
+    ec: x509.CertificateBuilder
+
+    @classmethod
+    def of(cls, ca: LoadedCa) -> "Template":
+        """Prepare a CA's template."""
+        return cls(ca, _base(ca, _RSA_USAGE), _base(ca, _EC_USAGE))
+
+
+def _base(ca: LoadedCa, usage: x509.KeyUsage) -> x509.CertificateBuilder:
+    """The subject is empty, so subjectAltName will have to be critical (RFC 5280 section 4.2.1.6)."""
+    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(ca.certificate.subject)
+    authority = authority_key_id(ca.certificate)
+    for value, critical in ((usage, True), (_BOTH_ROLES, False), (_NOT_A_CA, True), (authority, False)):
+        encoded = x509.UnrecognizedExtension(value.oid, value.public_bytes())
+        builder = builder.add_extension(encoded, critical)
+    return builder
+
+
+def sign_leaf(template: Template, request: SigningRequest) -> x509.Certificate:
+    """Make and sign the leaf for a request; never longer-lived than the CA's path."""
+    ca, key = template.ca, request.csr.parsed.key
+    base = template.rsa if isinstance(key, rsa.RSAPublicKey) else template.ec
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(_EMPTY)
-        .issuer_name(ca.certificate.subject)
-        .public_key(key)
+        base.public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(request.validity.not_before)
         .not_valid_after(min(request.validity.not_after, ca.window[1]))
-        .add_extension(_RSA_USAGE if isinstance(key, rsa.RSAPublicKey) else _EC_USAGE, critical=True)
-        .add_extension(_BOTH_ROLES, critical=False)
-        .add_extension(_NOT_A_CA, critical=True)
-        .add_extension(authority, critical=False)
         .add_extension(_names(request), critical=True)
     )
     return builder.sign(ca.key, keys.signing_hash(ca.key))

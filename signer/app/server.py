@@ -22,7 +22,7 @@ from signer.observe.health import Health
 from signer.observe.lines import LineSink
 from signer.observe.metrics import Metrics
 from signer.observe.recorder import Recorder
-from signer.runtime.supervise import supervise, unless
+from signer.runtime.supervise import settle, supervise, unless
 from signer.server.admin import Admin
 from signer.server.listener import Listener, ListenerSettings
 from signer.server.rpc import CallLimits, CertificateService
@@ -173,6 +173,7 @@ async def _life(server: Server, stop: asyncio.Event, ready_file: Path | None) ->
 
 async def _start(server: Server, ready_file: Path | None) -> None:
     first = await server.serving.first()
+    settle()
     await server.listener.start(credentials(server.serving, first))
     server.health.done(LISTENER_PART)
     if ready_file is not None:

@@ -1,4 +1,4 @@
-"""Bearer tokens: shape first, then a short memory of good verdicts, then the judge, asked once per token at a time."""
+"""Bearer tokens: a short memory of good verdicts, then shape, then the judge, asked once per token at a time."""
 
 import asyncio
 from collections import OrderedDict
@@ -77,15 +77,15 @@ class BearerAuthenticator:
         if credentials.bearer is None:
             raise AuthenticationFailed("the call carries no bearer token")
         token = credentials.bearer.reveal()
+        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._recall(key)
+        if known is not None:
+            return known
         try:
             unverified = check_shape(token, self._policy.audiences, self._clock.now())
         except AuthenticationFailed:
             self._count("shape")
             raise
-        key = sha256(token.encode("ascii")).digest()
-        known = self._recall(key)
-        if known is not None:
-            return known
         return await self._ask(key, token, unverified)
 
     def _recall(self, key: bytes) -> Caller | None:

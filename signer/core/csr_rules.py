@@ -107,11 +107,13 @@ def _names_fault(csr: ParsedCsr, identity: SpiffeId) -> str | None:
     if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier):
         kinds = ", ".join(type(n).__name__ for n in names) or "none"
         return f"it must hold exactly one name, a URI; it holds: {kinds[:200]}"
+    if names[0].value == str(identity):
+        return None
     try:
         asked = SpiffeId.parse(names[0].value)
     except InvalidIdentity as error:
         return str(error)
-    return None if asked == identity else f"it asks for {asked}, granted is {identity}"
+    return f"it asks for {asked}, granted is {identity}"
 
 
 def requested_names(csr: ParsedCsr) -> list[x509.GeneralName]:

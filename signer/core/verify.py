@@ -12,6 +12,8 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtensionOID
 
@@ -41,12 +43,14 @@ class Path:
 
     Attributes:
         issuer: The certificate that signs leaves.
+        key: Its public key, parsed once.
         intermediates: From ``issuer`` upwards without the root; empty where the root itself signs.
         pems: The intermediates in canonical PEM.
         window: The span in which every CA of the path, root included, is valid.
     """
 
     issuer: x509.Certificate
+    key: CertificatePublicKeyTypes
     intermediates: tuple[x509.Certificate, ...]
     pems: tuple[str, ...]
     window: Window
@@ -78,7 +82,7 @@ class ChainVerifier:
         key = (bundle.digest, *issued.issuers)
         known = self._paths.get(key)
         # Two roots may share a name; then the remembered issuer is not this leaf's, and the full proof decides.
-        if known is not None and _signed_by(issued.leaf, known.issuer):
+        if known is not None and _signed_by(issued.leaf, known):
             self._paths.move_to_end(key)
             return known
         path = prove_path(issued, bundle, now)
@@ -88,9 +92,16 @@ class ChainVerifier:
         return path
 
 
-def _signed_by(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _signed_by(leaf: x509.Certificate, path: Path) -> bool:
+    """Check name and signature. An ECDSA key is used as parsed, which spares the library a parse of it per leaf."""
+    key, method = path.key, leaf.signature_algorithm_parameters
     try:
-        leaf.verify_directly_issued_by(issuer)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(method, ec.ECDSA):
+            leaf.verify_directly_issued_by(path.issuer)
+        elif leaf.issuer != path.issuer.subject:
+            return False
+        else:
+            key.verify(leaf.signature, leaf.tbs_certificate_bytes, method)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
@@ -109,7 +120,8 @@ def prove_path(issued: IssuedChain, bundle: TrustBundle, now: datetime) -> Path:
     except (verification.VerificationError, ValueError, UnsupportedAlgorithm) as error:
         raise ChainRejected(f"path: {str(error)[:200]!a}") from None
     issuers = tuple(chain[1:])
-    return Path(issuers[0], issuers[:-1], tuple(map(pem, issuers[:-1])), window(issuers))
+    middle = issuers[:-1]
+    return Path(issuers[0], issuers[0].public_key(), middle, tuple(map(pem, middle)), window(issuers))
 
 
 def _verifier(bundle: TrustBundle, now: datetime) -> verification.ClientVerifier:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from signer.core import keys
 from signer.core.identity import SpiffeId
 from signer.core.types import ServerNames, SigningRequest, Subject
 
@@ -42,7 +41,7 @@ class Leaf:
 
 
 def _key_fault(leaf: Leaf) -> str | None:
-    same = keys.spki(leaf.certificate.public_key()) == leaf.request.csr.parsed.spki
+    same = leaf.certificate.public_key() == leaf.request.csr.parsed.key
     return None if same else "its key is not the CSR's"
 
 

@@ -1,14 +1,12 @@
 """How much may be in flight: a cap with a short, bounded wait in front of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from signer.core.errors import Draining, Overloaded
 
 
 class Admission:
-    """Counts requests in and out.
+    """Counts requests in and out: ``async with admission:`` holds one place.
 
     Args:
         limit: Requests in flight.
@@ -29,9 +27,8 @@ class Admission:
         """Refuse newcomers from now on; those inside finish."""
         self._draining = True
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold one place.
+    async def __aenter__(self) -> None:
+        """Take a place, given back at exit.
 
         Raises:
             Draining: The server is shutting down.
@@ -39,21 +36,17 @@ class Admission:
         """
         if self._draining:
             raise Draining("the server is draining")
-        await self._enter()
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            self._places.release()
-
-    async def _enter(self) -> None:
         if not self._places.locked():
             await self._places.acquire()
-            return
-        if self._waiting >= self._max_waiting:
+        elif self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._limit} requests are in flight and {self._waiting} wait")
-        await self._wait()
+        else:
+            await self._wait()
+        self.in_flight += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.in_flight -= 1
+        self._places.release()
 
     async def _wait(self) -> None:
         self._waiting += 1

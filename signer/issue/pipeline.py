@@ -126,7 +126,7 @@ class Pipeline:
     async def _run(self, request: IssueRequest, trace: Trace) -> tuple[str, ...]:
         parts, outcome = self._parts, trace.outcome
         trace.to("admission")
-        async with parts.admission.place():
+        async with parts.admission:
             trace.to("authn")
             outcome.caller = caller = await parts.authenticator.authenticate(request.credentials)
             # Parsed after authentication: strangers buy no CPU.

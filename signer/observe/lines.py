@@ -6,6 +6,7 @@ from collections import deque
 from pathlib import Path
 
 MAX_WAITING = 20_000
+_GATHER_SECONDS = 0.05
 _STDOUT, _STDERR = 1, 2
 
 
@@ -23,6 +24,7 @@ class LineSink:
         self.dropped = 0
         self._waiting: deque[str] = deque()
         self._wake = threading.Event()
+        self._stop = threading.Event()
         self._closing = False
         self._descriptor = _open(target)
         self._thread = threading.Thread(target=self._work, name=f"lines-{target}", daemon=True)
@@ -41,12 +43,15 @@ class LineSink:
     def close(self, timeout: float = 2.0) -> None:
         """Write what is waiting and stop; gives up after ``timeout`` seconds."""
         self._closing = True
+        self._stop.set()
         self._wake.set()
         self._thread.join(timeout)
 
     def _work(self) -> None:
         while not self._closing:
             self._wake.wait()
+            # Lines gather for a moment: a thread that woke for each would fight the event loop for the interpreter.
+            self._stop.wait(_GATHER_SECONDS)
             self._wake.clear()
             self._flush()
         self._flush()

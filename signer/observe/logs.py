@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from signer.observe.lines import LineSink
 
 ROOT = "istio_signer"
+_NEEDS_QUOTES = re.compile(r"[\s\"'=]")
 # Keys that callers may pass as ``extra={"fields": {...}}``; shown after the message.
 FIELDS = "fields"
 
@@ -40,7 +42,7 @@ class TextFormatter(logging.Formatter):
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return text if text.isalnum() or not set(text) & set(" \"'=\n\r\t") else json.dumps(text)
+    return json.dumps(text) if _NEEDS_QUOTES.search(text) else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -84,9 +86,20 @@ def configure(sink: LineSink, style: str, level: str) -> None:
         style: ``text`` or ``json``.
         level: ``debug``, ``info``, ``warning`` or ``error``; for the project's own log.
     """
+    _spare_unused_details()
     handler = SinkHandler(sink)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(level.upper())
+
+
+def _spare_unused_details() -> None:
+    """Keep ``logging`` from walking the stack and asking for threads and tasks at each line (its HOWTO, Optimization).
+
+    No format here shows them.
+    """
+    logging._srcfile = None  # a documented switch
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    setattr(logging, "logAsyncioTasks", False)  # noqa: B010  typed since 3.12 only

@@ -59,7 +59,11 @@ OWN: dict[str, MetricSpec] = {
         ("code", "error", "backend"),
     ),
     "request_seconds": MetricSpec("istio_signer_request_seconds", "Wall time of requests.", ("code",)),
-    "stage_seconds": MetricSpec("istio_signer_stage_seconds", "Wall time of each stage of requests.", ("stage",)),
+    "stage_seconds": MetricSpec(
+        "istio_signer_stage_seconds",
+        "Wall time of the stages that may wait for somebody else: authn, backend.",
+        ("stage",),
+    ),
     "in_flight": MetricSpec("istio_signer_in_flight", "Requests being worked on."),
     "backend_up": MetricSpec(
         "istio_signer_backend_up", "1 where the backend could sign when last asked.", ("backend",)

@@ -2,11 +2,11 @@
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Value
 
 from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from signer.core.errors import Meaning, meaning
@@ -79,14 +79,15 @@ def status_code(told: Meaning) -> grpc.StatusCode:
 def issue_request(request: IstioCertificateRequest, context: grpc.aio.ServicerContext, budget: float) -> IssueRequest:
     """Take a call apart; nothing in it is believed."""
     metadata = context.invocation_metadata() or ()
+    hints = request.metadata.fields if request.HasField("metadata") else {}
     return IssueRequest(
         id=secrets.token_hex(8),
         csr=request.csr,
         ttl=request.validity_duration,
         credentials=Credentials(bearer_of(metadata), cluster_of(metadata)),
         budget=budget,
-        signer_name=hint(request.metadata, "CertSigner"),
-        impersonated=hint(request.metadata, "ImpersonatedIdentity"),
+        signer_name=hint(hints, "CertSigner"),
+        impersonated=hint(hints, "ImpersonatedIdentity"),
         peer=context.peer(),
     )
 
@@ -105,9 +106,9 @@ def cluster_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return values[0] if len(values) == 1 else ""
 
 
-def hint(metadata: Struct, key: str) -> str:
+def hint(hints: Mapping[str, Value], key: str) -> str:
     """A text of the request's metadata; any other type counts as absent."""
-    if key not in metadata.fields:
+    if key not in hints:
         return ""
-    value = metadata.fields[key]
+    value = hints[key]
     return value.string_value[:_MAX_HINT] if value.WhichOneof("kind") == "string_value" else ""
