@@ -54,7 +54,6 @@ class Server:
 
     config: Config
     health: Health
-    admission: Admission
     bundle: LiveBundle
     serving: ServingCertificate
     listener: Listener
@@ -98,7 +97,7 @@ async def assemble(loaded: Loaded, clock: Clock, sinks: Sinks, issuer: Developme
     if issuer is not None:
         admin.add_token_endpoint(issuer.mint)
     _expiries(metrics, bundle, clock)
-    return Server(config, health, admission, bundle, serving, listener, admin, backends, callers)
+    return Server(config, health, bundle, serving, listener, admin, backends, callers)
 
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:
@@ -188,7 +187,7 @@ async def _drain(server: Server) -> None:
     server.health.drain()
     await server.listener.serving(False)
     await asyncio.sleep(shutdown.delay.total_seconds())
-    server.admission.drain()
+    # Whatever has come in by now is still served: a refusal here would cost a proxy a new connection and a retry.
     await server.listener.stop(shutdown.grace.total_seconds())
     _log.info("drained")
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
-from signer.authn.shape import UnverifiedToken, check_shape
+from signer.authn.shape import MAX_TOKEN_CHARS, UnverifiedToken, check_shape
 from signer.core.errors import AuthenticationFailed, Overloaded
 from signer.core.ports import Clock
 from signer.core.types import Caller, Credentials
@@ -77,7 +77,7 @@ class BearerAuthenticator:
         if credentials.bearer is None:
             raise AuthenticationFailed("the call carries no bearer token")
         token = credentials.bearer.reveal()
-        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        key = sha256(token[: MAX_TOKEN_CHARS + 1].encode("utf-8", "surrogatepass")).digest()
         known = self._recall(key)
         if known is not None:
             return known

@@ -43,7 +43,7 @@ def check_shape(token: str, audiences: Collection[str], now: datetime) -> Unveri
         raise AuthenticationFailed(f"the token expired at {unverified.expires.isoformat()}")
     if unverified.audiences is not None and not unverified.audiences & set(audiences):
         raise AuthenticationFailed(
-            f"the token is for {sorted(unverified.audiences)[:4]!a}, accepted are {sorted(audiences)}"
+            f"the token is for {ascii(sorted(unverified.audiences))[:200]}, accepted are {sorted(audiences)}"
         )
     return unverified
 

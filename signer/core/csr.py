@@ -38,6 +38,7 @@ class ParsedCsr:
     """
 
     request: x509.CertificateSigningRequest
+    subject: x509.Name
     key: CertificatePublicKeyTypes
     extensions: x509.Extensions
     digest: str
@@ -54,14 +55,15 @@ def parse_csr(text: str) -> ParsedCsr:
     try:
         request = x509.load_der_x509_csr(der)
         _refuse_second_extension_request(request)
-        extensions = request.extensions
+        # All of it is read here: the library parses late, and later nobody expects a parser's error.
+        subject, extensions = request.subject, request.extensions
         key = _affordable_key(request)
         proven = _proves_possession(request, key)
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension) as error:
         raise CsrMalformed(f"the CSR cannot be parsed: {_short(error)}") from None
     if not proven:
         raise CsrMalformed("the CSR's signature does not match its key")
-    return ParsedCsr(request, key, extensions, sha256(der).hexdigest())
+    return ParsedCsr(request, subject, key, extensions, sha256(der).hexdigest())
 
 
 def _proves_possession(request: x509.CertificateSigningRequest, key: CertificatePublicKeyTypes) -> bool:

@@ -56,7 +56,7 @@ def _signature_fault(csr: ParsedCsr, _: SpiffeId) -> str | None:
 
 def _subject_fault(csr: ParsedCsr, _: SpiffeId) -> str | None:
     """The agent sends an empty O (generate_csr.go), ztunnel an empty name; any text would be a second identity."""
-    for attribute in csr.request.subject:
+    for attribute in csr.subject:
         if attribute.oid != NameOID.ORGANIZATION_NAME or attribute.value:
             return f"the subject holds {attribute.rfc4514_attribute_name}; it must be empty"
     return None

@@ -4,7 +4,6 @@
     ├── AuthenticationFailed        the credential is bad
     ├── ImpersonationDenied         the caller may not act for that identity
     ├── AuthenticationUnavailable   the credential could not be judged (API server down, slow or confused)
-    ├── Draining                    this replica is on its way out
     ├── Overloaded                  too much in flight
     ├── CsrMalformed                the CSR is not one well-formed, self-signed CSR
     ├── CsrRejected                 the CSR asks for what policy does not allow
@@ -63,10 +62,6 @@ class ImpersonationDenied(SignerError):
 
 class AuthenticationUnavailable(SignerError):
     """The credential could not be judged now; it may be good. Never to be told as a bad credential."""
-
-
-class Draining(SignerError):
-    """This replica is shutting down; another one answers."""
 
 
 class Overloaded(SignerError):
@@ -141,7 +136,6 @@ MEANINGS: dict[type[SignerError], Meaning] = {
     AuthenticationFailed: Meaning(Code.UNAUTHENTICATED, _NOT_PROVEN, False),
     ImpersonationDenied: Meaning(Code.UNAUTHENTICATED, _NOT_PROVEN, False),
     AuthenticationUnavailable: Meaning(Code.UNAVAILABLE, "authentication is unavailable, try again", True),
-    Draining: Meaning(Code.UNAVAILABLE, "the server is shutting down, try again", True),
     Overloaded: Meaning(Code.RESOURCE_EXHAUSTED, "the server is overloaded, try again", True),
     CsrMalformed: Meaning(Code.INVALID_ARGUMENT, "the CSR is malformed", False),
     CsrRejected: Meaning(Code.INVALID_ARGUMENT, "the CSR is not acceptable", False, "CSR_ERROR"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from signer.core.identity import SpiffeId
@@ -126,11 +127,8 @@ def leaf_fault(certificate: x509.Certificate, request: SigningRequest, now: date
     """Name the first check that a returned leaf fails and why, or None if it passes all."""
     try:
         extensions = {e.oid: e for e in certificate.extensions}
-    except (ValueError, x509.DuplicateExtension) as error:
-        return f"extensions: they cannot be parsed ({type(error).__name__})"
-    leaf = Leaf(certificate, extensions, request, now)
-    for name, check in LEAF_CHECKS.items():
-        fault = check(leaf)
-        if fault is not None:
-            return f"{name}: {fault}"
-    return None
+        leaf = Leaf(certificate, extensions, request, now)
+        return next((f"{name}: {fault}" for name, check in LEAF_CHECKS.items() if (fault := check(leaf))), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        # The library parses late, so any check may meet what cannot be parsed.
+        return f"form: it cannot be parsed ({type(error).__name__})"

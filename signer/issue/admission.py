@@ -2,7 +2,7 @@
 
 import asyncio
 
-from signer.core.errors import Draining, Overloaded
+from signer.core.errors import Overloaded
 
 
 class Admission:
@@ -20,22 +20,14 @@ class Admission:
         self._patience = patience
         self._places = asyncio.Semaphore(limit)
         self._waiting = 0
-        self._draining = False
         self.in_flight = 0
-
-    def drain(self) -> None:
-        """Refuse newcomers from now on; those inside finish."""
-        self._draining = True
 
     async def __aenter__(self) -> None:
         """Take a place, given back at exit.
 
         Raises:
-            Draining: The server is shutting down.
             Overloaded: No place came free in time.
         """
-        if self._draining:
-            raise Draining("the server is draining")
         if not self._places.locked():
             await self._places.acquire()
         elif self._waiting >= self._max_waiting:

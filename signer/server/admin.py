@@ -33,6 +33,7 @@ class Admin:
         self._app.router.add_get("/readyz", self._readyz)
         self._app.router.add_get("/metrics", self._metrics)
         self._runner: web.AppRunner | None = None
+        self._hands_out_tokens = False
         self.port = 0
 
     def add_token_endpoint(self, mint: MintToken) -> None:
@@ -51,6 +52,7 @@ class Admin:
             return web.Response(text=text)
 
         self._app.router.add_post(TOKEN_PATH, token)
+        self._hands_out_tokens = True
 
     async def start(self, host: str, port: int) -> None:
         """Bind and serve.
@@ -64,6 +66,9 @@ class Admin:
         await site.start()
         self.port = self._runner.addresses[0][1]
         _log.info("admin endpoints on %s, port %d", host, self.port)
+        if self._hands_out_tokens:
+            query = "namespace=NAMESPACE&service_account=ACCOUNT"
+            _log.warning("tokens for anybody: curl -X POST 'http://%s:%d%s?%s'", host, self.port, TOKEN_PATH, query)
 
     async def stop(self) -> None:
         """Close the port."""

@@ -33,7 +33,7 @@ class ListenerSettings:
 
     address: str
     max_connection_age: float = 1800.0
-    max_streams: int = 1000
+    max_streams: int = 128
 
 
 def _options(settings: ListenerSettings) -> list[tuple[str, int]]:

@@ -103,7 +103,7 @@ def bearer_of(metadata: Iterable[tuple[str, str | bytes]]) -> Secret | None:
 def cluster_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """The ``clusterid``; several values count as none (istio: kubeauth/kube_jwt.go)."""
     values = [v for k, v in metadata if k == "clusterid" and isinstance(v, str)]
-    return values[0] if len(values) == 1 else ""
+    return values[0][:_MAX_HINT] if len(values) == 1 else ""
 
 
 def hint(hints: Mapping[str, Value], key: str) -> str:

@@ -137,9 +137,10 @@ class ServingCertificate:
 
     def _take(self, pair: KeyPair) -> None:
         self._due = due = self._source.due(pair)
-        if self._pair is None or self._pair.chain_pem != pair.chain_pem:
-            end = pair.window[1].isoformat()
-            _log.info("serving certificate %x in use, valid to %s, renewal at %s", pair.serial, end, due.isoformat())
+        if self._pair == pair:
+            return
+        end = pair.window[1].isoformat()
+        _log.info("serving certificate %x in use, valid to %s, renewal at %s", pair.serial, end, due.isoformat())
         self._pair = pair
         self._arrived.set()
         self._told(Renewal(True, pair, due))
