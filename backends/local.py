@@ -20,6 +20,7 @@ from signer.core.spec import BackendContext, BackendSpec, Finding
 from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
 
 _log = logging.getLogger("istio_signer.backend.local")
+_SHORTEST_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class LocalSettings:
     Attributes:
         directory: Holds the CA under ``cacerts`` or TLS-secret names.
         key_password_file: The password of an encrypted key; surrounding white space is dropped.
-        reload_interval: How often the files are compared with what is in use.
+        reload_interval: How often the files are compared with what is in use; at least 0.1 s.
     """
 
     directory: Path
@@ -88,14 +89,17 @@ class LocalBackend:
         return self._current().info
 
     async def probe(self) -> None:
-        """Check that there is a CA.
+        """Check that there is a CA, and that newer files have not been refused.
 
         Raises:
-            BackendUnavailable: There is none, or it has ended.
+            BackendUnavailable: There is none, it has ended, or it is not the one in the files: it still signs, but
+                somebody should look.
         """
         end = self._current().ca.window[1]
         if self._clock.now() >= end:
             raise BackendUnavailable(f"the CA in {self._settings.directory} ended at {end.isoformat()}")
+        if self._seen.fault:
+            raise BackendUnavailable(f"an older CA signs, since the files are refused: {self._seen.fault}")
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called after each swap of the CA."""
@@ -108,7 +112,7 @@ class LocalBackend:
     async def run(self) -> None:
         """Compare the files with what is in use, for ever."""
         while True:
-            await asyncio.sleep(self._settings.reload_interval.total_seconds())
+            await asyncio.sleep(max(_SHORTEST_INTERVAL, self._settings.reload_interval.total_seconds()))
             await self.reload()
 
     async def close(self) -> None:

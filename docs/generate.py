@@ -30,22 +30,6 @@ from signer.observe.metrics import CITADEL_COUNTERS, CITADEL_GAUGES, OWN, Metric
 ROOT = Path(__file__).resolve().parent.parent
 HELP_COLUMNS = "100"
 
-# Keys whose field has no docstring in the model; a docstring there wins.
-PURPOSES: dict[str, str] = {
-    "clusters": "The API servers whose tokens are accepted; the first one is the local cluster.",
-    "routes[].match.namespaces": "Namespaces of the granted identity; none given means all.",
-    "routes[].match.service_accounts": "Service accounts of the granted identity; none given means all.",
-    "routes[].match.clusters": "Ids of the callers' clusters; none given means all.",
-    "routes[].match.trust_domains": "Trust domains of the granted identity; none given means all.",
-    "routes[].profile.default_ttl": "Instead of `certificates.default_ttl`.",
-    "routes[].profile.max_ttl": "Instead of `certificates.max_ttl`; a longer default is shortened to it.",
-    "routes[].profile.over_max": "Instead of `certificates.over_max`.",
-    "routes[].profile.ttl_jitter": "Instead of `certificates.ttl_jitter`.",
-    "serving.ttl": "The lifetime to ask the backend for.",
-    "logging.format": "`text` for people, `json` for programs; one event a line either way.",
-    "logging.level": "The least severe event that is logged. `CSR signed` and most refusals are `info`.",
-}
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
@@ -145,7 +129,7 @@ def _shown(value: Any) -> str:
 
 
 def _purpose(path: str, field: FieldInfo) -> str:
-    text = field.description or PURPOSES[path]
+    text = field.description or ""
     return " ".join(text.replace("``", "`").split())
 
 

@@ -4,12 +4,13 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from signer.app.build import Callers, build_backends, build_callers, build_router, build_source
+from signer.app.reload import Reload
 from signer.authn.development import DevelopmentIssuer
 from signer.authz.own import OwnIdentity
 from signer.config.load import Loaded
@@ -60,13 +61,21 @@ class Server:
     admin: Admin
     backends: dict[str, Backend]
     callers: Callers
+    reload: Reload
 
 
-async def assemble(loaded: Loaded, clock: Clock, sinks: Sinks, issuer: DevelopmentIssuer | None = None) -> Server:
+async def assemble(
+    loaded: Loaded,
+    clock: Clock,
+    sinks: Sinks,
+    issuer: DevelopmentIssuer | None = None,
+    read_again: Callable[[], Loaded | None] = lambda: None,
+) -> Server:
     """Put a server together; nothing listens and no backend works yet.
 
     Args:
         loaded: The configuration.
+        read_again: Reads the configuration anew; None means that it has not changed.
         clock: Time.
         sinks: For log and audit.
         issuer: Judges tokens instead of any API server, and hands them out on the admin port.
@@ -89,15 +98,18 @@ async def assemble(loaded: Loaded, clock: Clock, sinks: Sinks, issuer: Developme
         observer=Recorder(metrics, sinks.audit),
         clock=clock,
     )
-    service = CertificateService(Pipeline(parts), CallLimits(limits.deadline.total_seconds()))
+    pipeline = Pipeline(parts)
+    service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
     listener = Listener(service, ListenerSettings(config.listen.grpc, limits.max_connection_age.total_seconds()))
     source = build_source(config, backends, bundle, clock)
     serving = ServingCertificate(source, clock, lambda renewal: _note_renewal(metrics, health, renewal))
-    admin = Admin(health, lambda accept: _scrape(metrics, health, admission, sinks, accept))
+    admin = Admin(health, lambda accept: _scrape(metrics, health, admission, accept))
     if issuer is not None:
         admin.add_token_endpoint(issuer.mint)
     _expiries(metrics, bundle, clock)
-    return Server(config, health, bundle, serving, listener, admin, backends, callers)
+    metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
+    reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, backends)))
+    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload)
 
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:
@@ -112,10 +124,9 @@ def _note_renewal(metrics: Metrics, health: Health, renewal: Renewal) -> None:
         health.done(trust_serving.PART)
 
 
-def _scrape(metrics: Metrics, health: Health, admission: Admission, sinks: Sinks, accept: str) -> tuple[bytes, str]:
+def _scrape(metrics: Metrics, health: Health, admission: Admission, accept: str) -> tuple[bytes, str]:
     metrics.in_flight.set(admission.in_flight)
     gauges.show_backends(metrics, health)
-    gauges.show_lines(metrics, {"log": sinks.log, "audit": sinks.audit})
     return metrics.exposition(accept)
 
 
@@ -143,13 +154,30 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
     Raises:
         ExceptionGroup: A root service ended or failed, or a port cannot be bound.
     """
-    await _ready_backends(server)
-    services = {f"backend-{name}": backend.run() for name, backend in server.backends.items()}
-    services |= {"trust-bundle": server.bundle.run(), "serving-certificate": server.serving.run()}
     try:
-        await supervise(services, _life(server, stop, ready_file))
+        # Before anything that may wait: a slow backend must not look like a dead process.
+        await _open_admin(server)
+        await _ready_backends(server)
+        await supervise(_services(server), _life(server, stop, ready_file))
     finally:
         await _close(server)
+
+
+def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
+    services = {f"backend-{name}": backend.run() for name, backend in server.backends.items()}
+    return services | {
+        "trust-bundle": server.bundle.run(),
+        "serving-certificate": server.serving.run(),
+        "configuration": server.reload.run(),
+    }
+
+
+async def _open_admin(server: Server) -> None:
+    host, _, port = server.config.listen.http.rpartition(":")
+    try:
+        await server.admin.start(host.strip("[]"), int(port))
+    except OSError as error:
+        raise OSError(f"cannot listen on {server.config.listen.http}: {error.strerror}") from None
 
 
 async def _ready_backends(server: Server) -> None:
@@ -163,8 +191,6 @@ async def _ready_backends(server: Server) -> None:
 
 
 async def _life(server: Server, stop: asyncio.Event, ready_file: Path | None) -> None:
-    host, _, port = server.config.listen.http.rpartition(":")
-    await server.admin.start(host.strip("[]"), int(port))
     if await unless(stop, _start(server, ready_file)):
         await stop.wait()
         await _drain(server)

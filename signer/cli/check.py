@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import backends as registry
 from signer.authn.token_review import PATH
-from signer.cli.common import OK, REFUSED, add_config, add_output, print_json, settings_of
+from signer.cli.common import OK, REFUSED, USAGE, add_config, add_output, print_json, settings_of
 from signer.config.complaints import BadConfig
 from signer.config.load import PREFIX, Loaded, load, variables
 from signer.config.model import Cluster, Config
@@ -21,6 +21,7 @@ from signer.trust.serving_sources import load_pair
 
 # Kubernetes injects these for a Service named istio-signer.
 _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_.*|PORT|PORT_\d+_TCP.*)")
+_WHOLE = "configuration"
 _MARKS = {"ok": "ok     ", "warning": "warning", "error": "error  "}
 
 
@@ -32,23 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check; 0 where nothing stands in the way of serving, 1 where something does."""
+    """Check; 0 where nothing stands in the way of serving, 1 where something does, 2 where the file is unusable."""
     findings = list(_findings(args))
     if args.output == "json":
         print_json([{"level": f.level, "where": f.where, "text": f.text} for f in findings])
     else:
         for finding in findings:
             print(f"{_MARKS[finding.level]}  {finding.where}: {finding.text}")
-    return REFUSED if any(f.level == "error" for f in findings) else OK
+    errors = [f for f in findings if f.level == "error"]
+    if any(f.where == _WHOLE for f in errors):
+        return USAGE
+    return REFUSED if errors else OK
 
 
 def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     try:
         loaded = load(args.config, settings_of)
     except BadConfig as error:
-        yield from (Finding("error", "configuration", complaint) for complaint in error.complaints)
+        yield from (Finding("error", _WHOLE, complaint) for complaint in error.complaints)
         return
-    yield Finding("ok", "configuration", f"{args.config or 'environment'} can be used")
+    yield Finding("ok", _WHOLE, f"{args.config or 'environment'} can be used")
     yield from _environment(os.environ)
     yield from _backends(loaded)
     yield from _serving(loaded.config)

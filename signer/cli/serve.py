@@ -4,12 +4,13 @@ import argparse
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 from signer.app.server import Server, Sinks, assemble, serve
 from signer.authn.development import DevelopmentIssuer
 from signer.cli import development
-from signer.cli.common import OK, REFUSED, Failure, add_config, load_config
-from signer.config.load import Loaded
+from signer.cli.common import OK, REFUSED, Failure, add_config, load_config, settings_of
+from signer.config.load import Loaded, load
 from signer.config.model import Logging
 from signer.core.identity import TrustDomain
 from signer.kube.api import NoCluster
@@ -45,15 +46,16 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.development:
         development.check_place()
-        loaded = load_config(args.config, development.base_config(args))
-        development.check_loopback(loaded.config)
-        development.prepare(args.directory, loaded.config.trust_domain)
     else:
         development.refuse_stray_options(args)
-        loaded = load_config(args.config)
+    base = development.base_config(args) if args.development else None
+    loaded = load_config(args.config, base)
+    if args.development:
+        development.check_loopback(loaded.config)
+        development.prepare(args.directory, loaded.config.trust_domain)
     sinks = _open_sinks(loaded.config.logging)
     try:
-        return run_loop(lambda: _serve(loaded, args, sinks))
+        return run_loop(lambda: _serve(loaded, args, sinks, ChangedFile(args.config, base)))
     finally:
         sinks.log.close()
         sinks.audit.close()
@@ -68,13 +70,43 @@ def _open_sinks(settings: Logging) -> Sinks:
     return sinks
 
 
-async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks) -> int:
+class ChangedFile:
+    """Reads the configuration again where the file's contents differ from the last time."""
+
+    def __init__(self, path: Path | None, base: dict[str, Any] | None) -> None:
+        self._path = path
+        self._base = base
+        self._seen = self._contents()
+
+    def __call__(self) -> Loaded | None:
+        """Give the configuration if it has changed.
+
+        Raises:
+            BadConfig: It has, and cannot be used.
+        """
+        contents = self._contents()
+        if contents is None or contents == self._seen:
+            return None
+        self._seen = contents
+        return load(self._path, settings_of, base=self._base)
+
+    def _contents(self) -> bytes | None:
+        """A file that is gone for a moment, as while a mounted ConfigMap is swapped, is no change."""
+        try:
+            return self._path.read_bytes() if self._path else None
+        except OSError:
+            return None
+
+
+async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks, changed: ChangedFile) -> int:
     stop = asyncio.Event()
     stop_on_signals(stop)
     try:
-        server = await _assemble(loaded, args.development, sinks)
+        server = await _assemble(loaded, args.development, sinks, changed)
         await serve(server, stop, args.ready_file)
     except NoCluster as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
         raise Failure(str(error)) from None
     except ExceptionGroup as group:
         for failure in group.exceptions:
@@ -83,11 +115,11 @@ async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks) -> int:
     return OK
 
 
-async def _assemble(loaded: Loaded, developing: bool, sinks: Sinks) -> Server:
+async def _assemble(loaded: Loaded, developing: bool, sinks: Sinks, changed: ChangedFile) -> Server:
     clock, config = SystemClock(), loaded.config
     if not developing:
-        return await assemble(loaded, clock, sinks)
+        return await assemble(loaded, clock, sinks, read_again=changed)
     _log.warning("DEVELOPMENT MODE: anybody on this machine can get any identity; never use this CA for real traffic")
     domain = TrustDomain(config.trust_domain)
     issuer = DevelopmentIssuer(domain, config.clusters[0].id, config.authentication.audiences[0], clock)
-    return await assemble(loaded, clock, sinks, issuer)
+    return await assemble(loaded, clock, sinks, issuer, changed)

@@ -78,9 +78,13 @@ class MatchSection(Section):
     """Conditions of a route; all that are given must hold. Globs: ``*``, ``?``, ``[...]``."""
 
     namespaces: list[str] = []
+    """Namespaces of the granted identity; none given means all."""
     service_accounts: list[str] = []
+    """Service accounts of the granted identity; none given means all."""
     clusters: list[str] = []
+    """Ids of the callers' clusters; none given means all."""
     trust_domains: list[str] = []
+    """Trust domains of the granted identity; none given means all."""
     cert_signers: list[str] = []
     """Exact names that callers may ask for (``ISTIO_META_CERT_SIGNER``). Who names another finds no route here."""
 
@@ -89,9 +93,13 @@ class ProfileSection(Section):
     """What a route changes of ``certificates``."""
 
     default_ttl: PositiveDuration | None = None
+    """Instead of ``certificates.default_ttl``."""
     max_ttl: PositiveDuration | None = None
+    """Instead of ``certificates.max_ttl``; a longer default is shortened to it."""
     over_max: Literal["clamp", "reject"] | None = None
+    """Instead of ``certificates.over_max``."""
     ttl_jitter: Ratio | None = None
+    """Instead of ``certificates.ttl_jitter``."""
     key_types: Annotated[list[Literal["RSA", "P-256", "P-384"]], Field(min_length=1)] = ["RSA", "P-256", "P-384"]
     """Key types that may be certified. Envoy before 1.33 loads no P-384 certificate."""
 
@@ -136,6 +144,7 @@ class Serving(Section):
     ip_addresses: list[IPv4Address | IPv6Address] = []
     """For proxies whose ``CA_ADDR`` is an address."""
     ttl: PositiveDuration = timedelta(hours=24)
+    """The lifetime to ask the backend for."""
     backend: str | None = None
     """Which backend signs it; none means the first one of the first route."""
     certificate_file: Path | None = None
@@ -173,7 +182,9 @@ class Logging(Section):
     """The log, to standard error, and the audit."""
 
     format: Literal["text", "json"] = "text"
+    """``text`` for people, ``json`` for programs; one event a line either way."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe event that is logged. ``CSR signed`` and most refusals are ``info``."""
     audit: str = "-"
     """A file for one JSON line a decision; ``-`` is standard output."""
 
@@ -194,6 +205,7 @@ class Config(Section):
     """Must be MeshConfig.trustDomain."""
     listen: Listen = Listen()
     clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster()]
+    """The API servers whose tokens are accepted; the first one is the local cluster."""
     authentication: Authentication = Authentication()
     backends: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     """Name -> its settings; ``type`` says which kind."""

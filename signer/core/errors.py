@@ -85,7 +85,7 @@ class ValidityRejected(SignerError):
 
 
 class PolicyDenied(SignerError):
-    """A rule of the operator denies this caller."""
+    """A rule of the operator denies this caller what it asks for, such as a signer that is for others."""
 
 
 class NoRoute(SignerError):

@@ -94,7 +94,12 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._router = parts.router
         self._verifier = ChainVerifier()
+
+    def use(self, router: Router) -> None:
+        """Route by other rules from the next request on."""
+        self._router = router
 
     async def issue(self, request: IssueRequest) -> tuple[str, ...]:
         """Answer one call with the elements of ``cert_chain``.
@@ -143,7 +148,7 @@ class Pipeline:
             return layout(chain)
 
     def _route(self, grant: Grant, signer_name: str, outcome: Outcome) -> Route:
-        route = self._parts.router.route(grant, signer_name)
+        route = self._router.route(grant, signer_name)
         outcome.route = route.name
         fault = route.profile.key_fault(outcome.key)
         if fault is not None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from signer.core.errors import NoRoute
+from signer.core.errors import NoRoute, PolicyDenied
 from signer.core.ports import Backend
 from signer.core.types import Grant
 from signer.issue.profile import Profile
@@ -72,15 +72,19 @@ class Router:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
+        self._signers = frozenset(name for route in routes for name in route.match.cert_signers)
 
     def route(self, grant: Grant, signer_name: str) -> Route:
         """Pick the first rule that matches.
 
         Raises:
-            NoRoute: None does.
+            PolicyDenied: The caller names a signer that routes know, and none of them is for this caller.
+            NoRoute: None matches.
         """
         for route in self._routes:
             if route.match.holds(grant, signer_name):
                 return route
+        if signer_name in self._signers:
+            raise PolicyDenied(f"{grant.identity} may not ask for CertSigner {signer_name!a}")
         asked = f" with CertSigner {signer_name[:100]!a}" if signer_name else ""
         raise NoRoute(f"no route matches {grant.identity} of cluster {grant.caller.cluster!a}{asked}")

@@ -6,6 +6,7 @@ kubeconfig, exec plugins) is what is wanted of it.
 
 import asyncio
 import json
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +122,10 @@ async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeAp
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except ConfigException as error:
+        return KubeApi(ApiClient(configuration=configuration))
+    except (ConfigException, OSError, ssl.SSLError, ValueError) as error:
+        # The client writes a kubeconfig's inline certificates to temporary files, which a read-only root refuses.
         raise NoCluster(_advice(kubeconfig, error)) from None
-    return KubeApi(ApiClient(configuration=configuration))
 
 
 def _advice(kubeconfig: Path | None, error: Exception) -> str:

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from signer.observe.health import Health
-from signer.observe.lines import LineSink
 from signer.observe.metrics import Metrics
 
 
@@ -13,12 +12,6 @@ def show_backends(metrics: Metrics, health: Health) -> None:
         metrics.backend_up.labels(name).set(1 if state.up else 0)
         if state.not_after is not None:
             metrics.issuer_expiry.labels(name).set(state.not_after)
-
-
-def show_lines(metrics: Metrics, sinks: dict[str, LineSink]) -> None:
-    """Write how many lines each stream lost."""
-    for stream, sink in sinks.items():
-        metrics.lines_dropped.labels(stream).set(sink.dropped)
 
 
 def show_serving(metrics: Metrics, worked: bool, end: datetime | None, due: datetime | None) -> None:

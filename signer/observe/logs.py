@@ -92,6 +92,11 @@ def configure(sink: LineSink, style: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log the project's own events from ``level`` on; those of libraries from warnings on."""
     logging.getLogger(ROOT).setLevel(level.upper())
 
 

@@ -25,7 +25,9 @@ CITADEL_FAILURES: dict[str, str] = {
 STAGES_THAT_WAIT = ("authn", "backend")
 _ENCODER = json.JSONEncoder(default=str)
 # The codes for which an operator should look; the rest is somebody else's mistake.
-_OURS = frozenset({Code.INTERNAL, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.FAILED_PRECONDITION})
+_OURS = frozenset(
+    {Code.INTERNAL, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED}
+)
 
 
 class Recorder:
