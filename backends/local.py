@@ -118,6 +118,7 @@ class LocalBackend:
     async def close(self) -> None:
         """Drop the key."""
         self._in_use = None
+        self._seen = _Seen(fault="the backend is closed")
 
     def _current(self) -> _InUse:
         if self._in_use is None:

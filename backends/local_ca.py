@@ -12,6 +12,7 @@ from signer.core import keys
 from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
 from signer.core.errors import ChainRejected
 from signer.core.keys import CaPrivateKey
+from signer.core.parsing import UNPARSABLE, parse_certificates
 from signer.core.types import IssuedChain
 from signer.core.validity import Window
 from signer.core.verify import prove_path
@@ -48,12 +49,15 @@ def load_ca(files: Files, now: datetime) -> LoadedCa:
     """
     certificate = _certificates(files, files.names.certificate)[0]
     key = _private_key(files)
-    if keys.spki(key.public_key()) != keys.spki(certificate.public_key()):
-        raise UnusableCa(f"{files.names.key} is not the key of {files.names.certificate}: replace both together")
-    _check_signer(certificate, files.names.certificate, now)
+    try:
+        if key.public_key() != certificate.public_key():
+            raise UnusableCa(f"{files.names.key} is not the key of {files.names.certificate}: replace both together")
+        _check_signer(certificate, files.names.certificate, now)
+    except UNPARSABLE as error:
+        raise UnusableCa(f"{files.names.certificate}: cannot be parsed ({type(error).__name__})") from None
     roots, notes = _roots(files, certificate, now)
     chain = _chain(certificate, files, roots)
-    top = _anchor(chain[-1], roots)
+    top = next(root for root in roots if _issued(chain[-1], root))
     ca = LoadedCa(certificate, key, chain, TrustBundle.of(roots), window((*chain, top)), notes)
     _prove(ca, now)
     return ca
@@ -64,7 +68,7 @@ def _certificates(files: Files, name: str) -> list[x509.Certificate]:
     if data is None:
         raise UnusableCa(f"{name}: the file is missing")
     try:
-        return x509.load_pem_x509_certificates(data)
+        return parse_certificates(data)
     except ValueError:
         raise UnusableCa(f"{name}: holds no PEM certificate, or a broken one") from None
 
@@ -124,32 +128,48 @@ def _root_fault(root: x509.Certificate, now: datetime) -> str | None:
         return "not a CA certificate"
     if now >= root.not_valid_after_utc:
         return f"expired at {root.not_valid_after_utc.isoformat()}"
-    return keys.weakness(root.public_key())
+    try:
+        return keys.weakness(root.public_key())
+    except UNPARSABLE as error:
+        return f"its key cannot be parsed ({type(error).__name__})"
 
 
 def _chain(certificate: x509.Certificate, files: Files, roots: list[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """Walk from the signing certificate up to, not including, a root; the files may hold them in any order."""
+    """Find the way from the signing certificate up to, not including, a root; files may hold them in any order."""
     pool = _certificates(files, files.names.chain) if files.names.chain in files.contents else []
-    chain = [certificate]
-    while not any(_issued(chain[-1], root) for root in roots):
-        above = next((c for c in pool if c not in chain and _issued(chain[-1], c)), None)
-        if above is None:
-            missing = chain[-1].issuer.rfc4514_string()
-            raise UnusableCa(f"{files.names.chain}: no certificate of {missing!a} leads on to {files.names.roots}")
-        chain.append(above)
-    return tuple(chain)
+    ends: list[x509.Certificate] = []
+    chain = _climb(certificate, pool, roots, ends)
+    if chain is None:
+        missing = ends[0].issuer.rfc4514_string()
+        raise UnusableCa(f"{files.names.chain}: no certificate of {missing!a} leads on to {files.names.roots}")
+    return chain
+
+
+def _climb(
+    certificate: x509.Certificate,
+    pool: list[x509.Certificate],
+    roots: list[x509.Certificate],
+    ends: list[x509.Certificate],
+) -> tuple[x509.Certificate, ...] | None:
+    """Search depth first: a cross-signed CA has several ways up, and some lead nowhere, which ``ends`` collects."""
+    if any(_issued(certificate, root) for root in roots):
+        return (certificate,)
+    rest = [other for other in pool if other != certificate]
+    for above in rest:
+        if _issued(certificate, above):
+            found = _climb(above, rest, roots, ends)
+            if found is not None:
+                return (certificate, *found)
+    ends.append(certificate)
+    return None
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except Exception:  # noqa: BLE001  any failure, of whatever kind, means: not proven
+    except UNPARSABLE:
         return False
     return is_ca(issuer)
-
-
-def _anchor(certificate: x509.Certificate, roots: list[x509.Certificate]) -> x509.Certificate:
-    return next(root for root in roots if _issued(certificate, root))
 
 
 def _prove(ca: LoadedCa, now: datetime) -> None:

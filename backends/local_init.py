@@ -69,6 +69,9 @@ def init_ca(plan: CaPlan, now: datetime) -> list[Path]:
     taken = [path for path in contents if path.exists()]
     if taken:
         raise AlreadyThere(f"{taken[0]} exists; choose another directory or move the old CA away first")
+    for directory in (plan.directory, plan.root_directory):
+        # Parents that mkdir makes on the way get the umask's mode, not the one given.
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, data in contents.items():
         _write_new(path, data)
     return list(contents)
@@ -142,7 +145,6 @@ def _key_pem(key: CaPrivateKey, encryption: KeySerializationEncryption) -> bytes
 
 def _write_new(path: Path, data: bytes) -> None:
     """Create, never overwrite; the mode is set at creation so that a key is at no moment readable by others."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mode = 0o600 if "key" in path.name else 0o644
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:

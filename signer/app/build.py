@@ -18,7 +18,7 @@ from signer.core.types import ServerNames
 from signer.core.validity import ValidityPolicy
 from signer.issue.profile import Profile
 from signer.issue.route import Globs, Match, Route, Router
-from signer.kube.api import KubeApi, connect
+from signer.kube.api import KubeApi, NoCluster, connect
 from signer.trust.bundle import LiveBundle
 from signer.trust.serving import PairSource
 from signer.trust.serving_sources import FromBackend, FromFiles, ServingPlan
@@ -80,18 +80,25 @@ async def build_callers(
     """
     authenticators: dict[str, Authenticator] = {}
     closers: list[Callable[[], Any]] = []
-    for cluster in config.clusters:
+    for index, cluster in enumerate(config.clusters):
         judge: Judge
         if issuer is not None:
             judge = issuer
         else:
-            api = await connect(cluster.kubeconfig, cluster.context)
+            api = await _connect(index, cluster)
             closers.append(api.close)
             judge = _reviewer(config, cluster, api)
         bearer = BearerAuthenticator(judge, _bearer_policy(config), clock, count)
         closers.insert(0, bearer.close)
         authenticators[cluster.id] = bearer
     return Callers(ByCluster(config.clusters[0].id, authenticators), closers)
+
+
+async def _connect(index: int, cluster: Cluster) -> KubeApi:
+    try:
+        return await connect(cluster.kubeconfig, cluster.context)
+    except NoCluster as error:
+        raise NoCluster(f"clusters.{index}.kubeconfig: {error}") from None
 
 
 def _reviewer(config: Config, cluster: Cluster, api: KubeApi) -> TokenReviewer:

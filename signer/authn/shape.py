@@ -39,7 +39,7 @@ def check_shape(token: str, audiences: Collection[str], now: datetime) -> Unveri
         AuthenticationFailed: It is no JWT, long expired, or for somebody else.
     """
     unverified = _unverified(token)
-    if unverified.expires is not None and unverified.expires + EXPIRY_LEEWAY < now:
+    if unverified.expires is not None and unverified.expires < now - EXPIRY_LEEWAY:
         raise AuthenticationFailed(f"the token expired at {unverified.expires.isoformat()}")
     if unverified.audiences is not None and not unverified.audiences & set(audiences):
         raise AuthenticationFailed(

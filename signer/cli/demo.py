@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Failure: Anything did not work.
     """
+    # Ended from outside, it ends its server too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _directory(args.directory) as directory, _server(directory) as running:
         _say(f"1. a development signer runs at {running.endpoint.address}; its CA is in {directory / 'ca'}")
         frontend = _obtain(running, FRONTEND, directory, args.ttl)

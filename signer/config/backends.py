@@ -1,7 +1,7 @@
 """Backends' own sections. Backends know no configuration library: they bring a dataclass, and it is checked here."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeAlias, get_type_hints
 
@@ -25,7 +25,7 @@ def backend_settings(config: Config, settings_of: SettingsOf, where: Where) -> d
     Raises:
         BadConfig: With every complaint at once.
     """
-    complaints: list[str] = []
+    complaints = [where.complain(location, text) for location, text in _undefined(config)]
     checked: dict[str, tuple[str, Any]] = {}
     for name, section in config.backends.items():
         found, faults = _section(section, settings_of)
@@ -35,6 +35,15 @@ def backend_settings(config: Config, settings_of: SettingsOf, where: Where) -> d
     if complaints:
         raise BadConfig(complaints)
     return checked
+
+
+def _undefined(config: Config) -> Iterator[_Complaint]:
+    """Names of backends that there are none of."""
+    named: list[tuple[tuple[str | int, ...], str | None]] = [(("serving", "backend"), config.serving.backend)]
+    named += [(("routes", i, "backends", j), n) for i, r in enumerate(config.routes) for j, n in enumerate(r.backends)]
+    for location, name in named:
+        if name is not None and name not in config.backends:
+            yield location, f"backend {name!r} is not defined; defined are {', '.join(config.backends)}"
 
 
 def _section(section: dict[str, Any], settings_of: SettingsOf) -> tuple[tuple[str, Any] | None, list[_Complaint]]:

@@ -98,7 +98,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _value(variable: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise BadConfig([f"environment: {variable}: the value is not valid YAML"]) from None
 
 

@@ -19,12 +19,18 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+def _at_most_10s(value: timedelta) -> timedelta:
+    if value > timedelta(seconds=10):
+        raise ValueError("must be 10s at most: so much longer does a deleted pod's token live")
+    return value
+
+
 PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 
 
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise ValueError(f"write an address as host:port, such as 0.0.0.0:15012; this is {text!r:.60}")
     return text
 
@@ -66,8 +72,8 @@ class Authentication(Section):
 
     audiences: Annotated[list[str], Field(min_length=1)] = ["istio-ca"]
     """Tokens must be for one of these; ``istio-ca`` is what Istio projects."""
-    cache: Annotated[Duration, Field(le=timedelta(seconds=10))] = timedelta(seconds=5)
-    """How long a good verdict is remembered (agents retry within 1.5 s): a deleted pod's token lives as much longer."""
+    cache: Annotated[Duration, AfterValidator(_at_most_10s)] = timedelta(seconds=5)
+    """How long a good verdict is remembered, at most 10 s: a deleted pod's token lives as much longer."""
     timeout: PositiveDuration = timedelta(seconds=5)
     """For one TokenReview, its retries included."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
@@ -218,13 +224,9 @@ class Config(Section):
     shutdown: Shutdown = Shutdown()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Config":
+    def _consistent(self) -> "Config":
         if not self.routes and len(self.backends) > 1:
             raise ValueError("with several backends, routes must say which one signs for whom")
-        named = [name for route in self.routes for name in route.backends]
-        for name in [*named, *([self.serving.backend] if self.serving.backend else [])]:
-            if name not in self.backends:
-                raise ValueError(f"backend {name!r} is not defined; defined are {', '.join(self.backends)}")
         if len({c.id for c in self.clusters}) < len(self.clusters):
             raise ValueError("two clusters have the same id")
         return self

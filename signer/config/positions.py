@@ -27,13 +27,19 @@ def read_yaml(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadYaml(f"line {line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError:
-        raise BadYaml("line 1: not valid YAML") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # Values such as dates are made while reading, and may be none.
+        raise BadYaml(f"line 1: not valid YAML: {str(error)[:100]!a}") from None
+    except RecursionError:
+        raise BadYaml("line 1: not valid YAML: nested too deep, or containing itself") from None
     if data is None:
         return {}, {}
     if not isinstance(data, dict):
         raise BadYaml("line 1: the configuration must be a mapping of keys to values")
-    return data, dict(_lines(node, ()))
+    try:
+        return data, dict(_lines(node, ()))
+    except RecursionError:
+        raise BadYaml("line 1: nested too deep, or containing itself") from None
 
 
 def _lines(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:

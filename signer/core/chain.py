@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from signer.core.parsing import UNPARSABLE
 from signer.core.validity import Window
 
 
@@ -39,7 +40,9 @@ def is_ca(certificate: x509.Certificate) -> bool:
     """
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except x509.ExtensionNotFound:
+        return False
+    except UNPARSABLE:
         return False
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from signer.core import keys
 from signer.core.errors import CsrMalformed, CsrRejected
+from signer.core.parsing import UNPARSABLE
 
 MAX_CSR_BYTES = 64 * 1024
 
@@ -59,7 +60,7 @@ def parse_csr(text: str) -> ParsedCsr:
         subject, extensions = request.subject, request.extensions
         key = _affordable_key(request)
         proven = _proves_possession(request, key)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension) as error:
+    except UNPARSABLE as error:
         raise CsrMalformed(f"the CSR cannot be parsed: {_short(error)}") from None
     if not proven:
         raise CsrMalformed("the CSR's signature does not match its key")

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtensionOID
 
 from signer.core import keys
 from signer.core.chain import TrustBundle, VerifiedChain, pem, window
 from signer.core.errors import ChainRejected
+from signer.core.parsing import UNPARSABLE
 from signer.core.types import IssuedChain, SigningRequest
 from signer.core.validity import Window
 from signer.core.verify_leaf import leaf_fault
@@ -43,14 +41,12 @@ class Path:
 
     Attributes:
         issuer: The certificate that signs leaves.
-        key: Its public key, parsed once.
         intermediates: From ``issuer`` upwards without the root; empty where the root itself signs.
         pems: The intermediates in canonical PEM.
         window: The span in which every CA of the path, root included, is valid.
     """
 
     issuer: x509.Certificate
-    key: CertificatePublicKeyTypes
     intermediates: tuple[x509.Certificate, ...]
     pems: tuple[str, ...]
     window: Window
@@ -82,7 +78,7 @@ class ChainVerifier:
         key = (bundle.digest, *issued.issuers)
         known = self._paths.get(key)
         # Two roots may share a name; then the remembered issuer is not this leaf's, and the full proof decides.
-        if known is not None and _signed_by(issued.leaf, known):
+        if known is not None and _signed_by(issued.leaf, known.issuer):
             self._paths.move_to_end(key)
             return known
         path = prove_path(issued, bundle, now)
@@ -92,17 +88,11 @@ class ChainVerifier:
         return path
 
 
-def _signed_by(leaf: x509.Certificate, path: Path) -> bool:
-    """Check name and signature. An ECDSA key is used as parsed, which spares the library a parse of it per leaf."""
-    key, method = path.key, leaf.signature_algorithm_parameters
+def _signed_by(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Check names, algorithms inside and outside (RFC 5280 section 4.1.1.2) and signature."""
     try:
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(method, ec.ECDSA):
-            leaf.verify_directly_issued_by(path.issuer)
-        elif leaf.issuer != path.issuer.subject:
-            return False
-        else:
-            key.verify(leaf.signature, leaf.tbs_certificate_bytes, method)
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        leaf.verify_directly_issued_by(issuer)
+    except UNPARSABLE:
         return False
     return True
 
@@ -115,13 +105,17 @@ def prove_path(issued: IssuedChain, bundle: TrustBundle, now: datetime) -> Path:
     """
     if not bundle.roots:
         raise ChainRejected("path: the trust bundle is empty")
+    # A remote signer's clock may be a little ahead; how far is for the leaf's own checks to judge.
+    at = max(now, issued.leaf.not_valid_before_utc)
     try:
-        chain = _verifier(bundle, now).verify(issued.leaf, list(issued.issuers)).chain
-    except (verification.VerificationError, ValueError, UnsupportedAlgorithm) as error:
+        chain = _verifier(bundle, at).verify(issued.leaf, list(issued.issuers)).chain
+    except verification.VerificationError as error:
         raise ChainRejected(f"path: {str(error)[:200]!a}") from None
+    except UNPARSABLE as error:
+        raise ChainRejected(f"path: it cannot be parsed ({type(error).__name__})") from None
     issuers = tuple(chain[1:])
     middle = issuers[:-1]
-    return Path(issuers[0], issuers[0].public_key(), middle, tuple(map(pem, middle)), window(issuers))
+    return Path(issuers[0], middle, tuple(map(pem, middle)), window(issuers))
 
 
 def _verifier(bundle: TrustBundle, now: datetime) -> verification.ClientVerifier:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from signer.core.identity import SpiffeId
+from signer.core.parsing import UNPARSABLE
 from signer.core.types import ServerNames, SigningRequest, Subject
 
 # Backends start certificates early on purpose: kube-controller-manager by 5 minutes, the most of all.
@@ -103,6 +103,17 @@ def _critical_fault(leaf: Leaf) -> str | None:
     return f"critical extensions that proxies do not know: {', '.join(odd)}" if odd else None
 
 
+# What webpki and BoringSSL verify, beside being strong enough.
+SIGNATURE_HASHES = frozenset({"sha256", "sha384", "sha512"})
+
+
+def _signature_fault(leaf: Leaf) -> str | None:
+    used = leaf.certificate.signature_hash_algorithm
+    if used is not None and used.name in SIGNATURE_HASHES:
+        return None
+    return f"it is signed with {used.name if used else 'a method without a hash'}"
+
+
 def _window_fault(leaf: Leaf) -> str | None:
     start, end = leaf.certificate.not_valid_before_utc, leaf.certificate.not_valid_after_utc
     if start > leaf.now + CLOCK_LEEWAY or start < leaf.now - MAX_BACKDATE:
@@ -119,6 +130,7 @@ LEAF_CHECKS: dict[str, Callable[[Leaf], str | None]] = {
     "key-usage": _usage_fault,
     "extended-key-usage": _extended_usage_fault,
     "critical": _critical_fault,
+    "signature": _signature_fault,
     "window": _window_fault,
 }
 
@@ -129,6 +141,5 @@ def leaf_fault(certificate: x509.Certificate, request: SigningRequest, now: date
         extensions = {e.oid: e for e in certificate.extensions}
         leaf = Leaf(certificate, extensions, request, now)
         return next((f"{name}: {fault}" for name, check in LEAF_CHECKS.items() if (fault := check(leaf))), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        # The library parses late, so any check may meet what cannot be parsed.
+    except UNPARSABLE as error:
         return f"form: it cannot be parsed ({type(error).__name__})"

@@ -6,7 +6,6 @@ kubeconfig, exec plugins) is what is wanted of it.
 
 import asyncio
 import json
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,26 +108,39 @@ async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeAp
     Raises:
         NoCluster: The file is unusable, or this process does not run in a pod.
     """
+    await asyncio.to_thread(_check_there, kubeconfig)
     # Called through type: the class hands out copies of a process-wide default otherwise.
     configuration = type.__call__(Configuration)
     configuration.connection_pool_maxsize = MAX_CONNECTIONS
     try:
-        if kubeconfig is None:
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            await load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=str(kubeconfig),
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
+        await _load(configuration, kubeconfig, context)
         return KubeApi(ApiClient(configuration=configuration))
-    except (ConfigException, OSError, ssl.SSLError, ValueError) as error:
-        # The client writes a kubeconfig's inline certificates to temporary files, which a read-only root refuses.
-        raise NoCluster(_advice(kubeconfig, error)) from None
+    except ConfigException as error:
+        raise NoCluster(_advice(kubeconfig, str(error))) from None
+    except Exception as error:  # noqa: BLE001  parsers of several libraries; their texts may quote the credentials
+        raise NoCluster(_advice(kubeconfig, type(error).__name__)) from None
 
 
-def _advice(kubeconfig: Path | None, error: Exception) -> str:
+def _check_there(kubeconfig: Path | None) -> None:
+    """The client takes a missing file for an empty one, and complains about its contents."""
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise NoCluster(f"{kubeconfig}: no such file")
+
+
+async def _load(configuration: Configuration, kubeconfig: Path | None, context: str | None) -> None:
     if kubeconfig is None:
-        return f"this is no pod of a cluster ({error}); set clusters[0].kubeconfig, or use serve --development"
-    return f"{kubeconfig}: no usable kubeconfig: {error}"
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return
+    await load_kube_config(  # type: ignore[no-untyped-call]
+        config_file=str(kubeconfig),
+        context=context,
+        client_configuration=configuration,
+        persist_config=False,
+    )
+
+
+def _advice(kubeconfig: Path | None, fault: str) -> str:
+    """What to do. A kubeconfig's inline certificates go through temporary files, which a read-only root refuses."""
+    if kubeconfig is None:
+        return f"this is no pod of a cluster ({fault}); name a kubeconfig file, or use serve --development"
+    return f"{kubeconfig}: no usable kubeconfig: {fault}"

@@ -24,8 +24,10 @@ def _frames(record: logging.LogRecord, formatter: logging.Formatter) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Keep one event on one line: a stranger's newline must not forge a second event."""
-    return text.replace("\r", "\\r").replace("\n", "\\n")
+    """Keep one event on one line, and a terminal's state as it is: strangers' characters come along."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class TextFormatter(logging.Formatter):
@@ -42,7 +44,7 @@ class TextFormatter(logging.Formatter):
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return json.dumps(text) if _NEEDS_QUOTES.search(text) else text
+    return json.dumps(text) if _NEEDS_QUOTES.search(text) or not text.isprintable() else text
 
 
 class JsonFormatter(logging.Formatter):

@@ -66,7 +66,9 @@ OWN: dict[str, MetricSpec] = {
     ),
     "in_flight": MetricSpec("istio_signer_in_flight", "Requests being worked on."),
     "backend_up": MetricSpec(
-        "istio_signer_backend_up", "1 where the last look at the backend found nothing wrong; /readyz?verbose says what.", ("backend",)
+        "istio_signer_backend_up",
+        "1 where the last look at the backend found nothing wrong; /readyz?verbose says what.",
+        ("backend",),
     ),
     "issuer_expiry": MetricSpec(
         "istio_signer_issuer_expiry_timestamp_seconds", "When the backend's signing chain ends.", ("backend",)

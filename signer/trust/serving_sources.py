@@ -17,6 +17,7 @@ from signer.core.chain import TrustBundle
 from signer.core.csr import parse_csr
 from signer.core.csr_rules import own_server_csr
 from signer.core.errors import ChainRejected
+from signer.core.parsing import UNPARSABLE, parse_certificates
 from signer.core.ports import Backend, BundleSource, Clock
 from signer.core.types import IssuedChain, ServerNames, SigningRequest
 from signer.core.validity import ValidityPolicy, decide
@@ -147,7 +148,11 @@ def load_pair(certificate_file: Path, key_file: Path, now: datetime) -> KeyPair:
     chain = _certificates(certificate_file)
     key = _key(key_file)
     leaf = chain[0]
-    if keys.spki(key.public_key()) != keys.spki(leaf.public_key()):
+    try:
+        matching = key.public_key() == leaf.public_key()
+    except UNPARSABLE as error:
+        raise PairUnavailable(f"{certificate_file}: cannot be parsed ({type(error).__name__})") from None
+    if not matching:
         raise PairUnavailable(f"{key_file} is not the key of {certificate_file}")
     if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
         raise PairUnavailable(f"{certificate_file}: not valid now, it ends at {leaf.not_valid_after_utc.isoformat()}")
@@ -164,7 +169,7 @@ def _read(path: Path) -> bytes:
 
 def _certificates(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(path))
+        return parse_certificates(_read(path))
     except ValueError:
         raise PairUnavailable(f"{path}: holds no PEM certificate, or a broken one") from None
 

@@ -1,0 +1,1 @@
+"""Everything real: the signer as a process, a Kubernetes API server, the Istio agent's Go stack, Envoys."""

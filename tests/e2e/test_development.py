@@ -1,0 +1,89 @@
+"""Development mode works without a cluster, is loud, and cannot happen by accident."""
+
+import http.client
+import re
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import istio_signer
+from tests.e2e.process import SignerProcess
+
+pytestmark = pytest.mark.timeout(120)
+
+IDENTITY = "spiffe://cluster.local/ns/shop/sa/front"
+LOOPBACK: tuple[str | Path, ...] = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+
+
+def test_refused_inside_a_cluster(tmp_path: Path) -> None:
+    inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    done = istio_signer("serve", "--development", "--directory", tmp_path / "ca", *LOOPBACK, variables=inside)
+
+    assert done.code == 2
+    assert "--development is refused inside a cluster" in done.err
+    assert not (tmp_path / "ca").exists()
+
+
+@pytest.mark.parametrize("option", ["--grpc", "--http"])
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost.example.com:0"])
+def test_refused_where_other_machines_can_call(tmp_path: Path, option: str, address: str) -> None:
+    done = istio_signer("serve", "--development", "--directory", tmp_path / "ca", *LOOPBACK, option, address)
+
+    assert done.code == 2
+    assert f"listen.{option.removeprefix('--')}: {address}" in done.err
+    assert not (tmp_path / "ca").exists()
+
+
+def test_a_file_cannot_open_it_to_other_machines(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("listen: {grpc: '0.0.0.0:0'}\n")
+    done = istio_signer("serve", "--development", "--config", config, "--directory", tmp_path / "ca")
+
+    assert done.code == 2
+    assert "--development listens on 127.0.0.1" in done.err
+
+
+def test_its_options_alone_do_not_start_it(tmp_path: Path) -> None:
+    done = istio_signer("serve", "--directory", tmp_path / "ca")
+
+    assert done.code == 2
+    assert "--directory belongs to --development" in done.err
+
+
+def test_it_is_loud_and_issues(tmp_path: Path) -> None:
+    ca = tmp_path / "ca"
+    with SignerProcess(tmp_path, ["--development", "--directory", ca, *LOOPBACK], ca / "root-cert.pem") as signer:
+        admin = f"http://127.0.0.1:{signer.http_port}"
+        server = ("--address", signer.grpc, "--roots", signer.roots, "--development-token", admin)
+        done = istio_signer("request", *server, "--identity", IDENTITY, "-o", "json")
+        assert signer.terminate() == 0
+
+    assert done.code == 0, done.err
+    assert done.json()["identities"] == [IDENTITY]
+    assert re.search(r"WARNING DEVELOPMENT MODE: anybody on this machine can get any identity", signer.log())
+    assert stat.S_IMODE((ca / "ca-key.pem").stat().st_mode) == 0o600
+
+
+def test_its_tokens_die_with_it(tmp_path: Path) -> None:
+    """The CA is kept in the directory, the token issuer's key nowhere."""
+    ca, token = tmp_path / "ca", tmp_path / "token"
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    arguments: list[str | Path] = ["--development", "--directory", ca, *LOOPBACK]
+    with SignerProcess(first, arguments, ca / "root-cert.pem") as signer:
+        token.write_text(minted(signer))
+        roots = signer.roots.read_text()
+    with SignerProcess(second, arguments, ca / "root-cert.pem") as signer:
+        server = ("--address", signer.grpc, "--roots", signer.roots)
+        assert istio_signer("request", *server, "--identity", IDENTITY, "--token-file", token).code == 1
+        assert signer.roots.read_text() == roots
+
+
+def minted(signer: SignerProcess) -> str:
+    """A development token, by plain HTTP."""
+    with closing(http.client.HTTPConnection("127.0.0.1", signer.http_port, timeout=10)) as connection:
+        connection.request("POST", "/development/token?namespace=shop&service_account=front&pod=front-1")
+        return connection.getresponse().read().decode()
