@@ -1,0 +1,1 @@
+"""CSRs and chains as code, each with its verdict."""

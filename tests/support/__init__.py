@@ -1,0 +1,1 @@
+"""Helpers for tests: a clock that tests turn, certificate authorities, fakes behind the ports."""

@@ -1,0 +1,136 @@
+"""Routing: the first rule that matches, and named signers only where they are opened."""
+
+from dataclasses import replace
+
+import pytest
+
+from signer.core.errors import NoRoute, PolicyDenied
+from signer.core.identity import SpiffeId
+from signer.core.types import Grant
+from signer.issue.profile import Profile
+from signer.issue.route import Globs, Match, Route, Router
+from tests.support.fakes import CALLER, PROFILE, FakeBackend
+
+
+def _grant(uri: str = "spiffe://cluster.local/ns/payments/sa/api", cluster: str = "Kubernetes") -> Grant:
+    return Grant(SpiffeId.parse(uri), replace(CALLER, cluster=cluster))
+
+
+def _route(name: str, match: Match) -> Route:
+    return Route(name, match, (FakeBackend(name),), PROFILE)
+
+
+def _globs(*patterns: str) -> Globs:
+    return Globs(patterns)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "text", "matches"),
+    [
+        ((), "anything", True),
+        (("payments",), "payments", True),
+        (("payments",), "payments-eu", False),
+        (("payments",), "a-payments", False),
+        (("payments-*",), "payments-eu", True),
+        (("payments-*",), "payments", False),
+        (("pay?ents",), "payments", True),
+        (("[a-c]*",), "billing", True),
+        (("[!a-c]*",), "billing", False),
+        (("PAYMENTS",), "payments", False),
+        (("a", "b"), "b", True),
+        (("a.b",), "axb", False),
+        (("*",), "", True),
+        (("payments",), "payments\n", False),
+    ],
+)
+def test_globs(patterns: tuple[str, ...], text: str, matches: bool) -> None:
+    """Shell-style, over the whole text, case counts."""
+    assert _globs(*patterns).matches(text) is matches
+
+
+@pytest.mark.parametrize(
+    ("match", "holds"),
+    [
+        (Match(), True),
+        (Match(namespaces=_globs("payments")), True),
+        (Match(namespaces=_globs("billing")), False),
+        (Match(service_accounts=_globs("a*")), True),
+        (Match(service_accounts=_globs("b*")), False),
+        (Match(clusters=_globs("Kubernetes")), True),
+        (Match(clusters=_globs("east")), False),
+        (Match(trust_domains=_globs("cluster.local")), True),
+        (Match(trust_domains=_globs("*.example")), False),
+        (Match(namespaces=_globs("payments"), service_accounts=_globs("b*")), False),
+    ],
+)
+def test_conditions(match: Match, holds: bool) -> None:
+    """All conditions of a rule must hold."""
+    assert match.holds(_grant(), "") is holds
+
+
+@pytest.mark.parametrize(
+    ("opened", "asked", "holds"),
+    [
+        (frozenset(), "", True),
+        (frozenset(), "vault", False),
+        (frozenset({"vault"}), "vault", True),
+        (frozenset({"vault"}), "vaul", False),
+        (frozenset({"vault"}), "VAULT", False),
+        (frozenset({"vault"}), "", False),
+        (frozenset({"*"}), "vault", False),
+    ],
+)
+def test_named_signers(opened: frozenset[str], asked: str, holds: bool) -> None:
+    """Exact names, and only where the rule opens them."""
+    assert Match(cert_signers=opened).holds(_grant(), asked) is holds
+
+
+def test_first_match_decides() -> None:
+    """The order of the rules is the order of the file."""
+    router = Router([_route("one", Match(namespaces=_globs("pay*"))), _route("two", Match())])
+    assert router.route(_grant(), "").name == "one"
+    assert router.route(_grant("spiffe://cluster.local/ns/other/sa/api"), "").name == "two"
+
+
+def test_the_granted_identity_is_routed() -> None:
+    """Not that of the caller: a node proxy asks for its workloads."""
+    router = Router([_route("ztunnel", Match(namespaces=_globs("istio-system"))), _route("rest", Match())])
+    assert router.route(_grant(), "").name == "rest"
+
+
+def test_the_callers_cluster_is_routed() -> None:
+    """A cluster may have its own signer."""
+    router = Router([_route("east", Match(clusters=_globs("east"))), _route("rest", Match())])
+    assert router.route(_grant(cluster="east"), "").name == "east"
+
+
+@pytest.mark.parametrize("signer", ["", "unknown", "x\n" * 200])
+def test_no_route(signer: str) -> None:
+    """The refusal says for whom, and quotes what was asked for, safely."""
+    with pytest.raises(NoRoute, match=r"no route matches spiffe://cluster\.local/ns/payments/sa/api") as refusal:
+        Router([_route("one", Match(namespaces=_globs("billing")))]).route(_grant(), signer)
+    assert refusal.value.reason.isprintable()
+    assert len(refusal.value.reason) < 400
+
+
+def test_a_signer_for_others() -> None:
+    """It exists, but not for this caller: denied by policy, not a hole in the configuration."""
+    match = Match(namespaces=_globs("billing"), cert_signers=frozenset({"vault"}))
+    router = Router([_route("vault", match), _route("rest", Match())])
+    with pytest.raises(PolicyDenied, match="may not ask for CertSigner 'vault'"):
+        router.route(_grant(), "vault")
+    assert router.route(_grant("spiffe://cluster.local/ns/billing/sa/x"), "vault").name == "vault"
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"), [("RSA-2048", False), ("P-256", True), ("P-384", False), ("RSA-4096", False)]
+)
+def test_profile_key_types(key: str, allowed: bool) -> None:
+    """A route may narrow what keys are certified."""
+    profile = Profile(PROFILE.validity, frozenset({"P-256"}))
+    assert (profile.key_fault(key) is None) is allowed
+
+
+def test_profile_default_key_types() -> None:
+    """By default all that may be certified at all."""
+    assert [PROFILE.key_fault(key) for key in ("RSA-2048", "RSA-4096", "P-256", "P-384")] == [None] * 4
