@@ -57,16 +57,33 @@ def read_files(directory: Path, password_file: Path | None) -> Files:
     Raises:
         UnusableCa: The directory or a needed file is missing, too large or unreadable.
     """
-    names = _convention(directory)
-    wanted = dict.fromkeys((names.certificate, names.key, names.chain, names.roots))
-    found = {name: _read(directory / name) for name in wanted if (directory / name).exists()}
     password = _read(password_file).strip() if password_file else None
+    for attempt in (1, 2):
+        try:
+            return _read_version(_version(directory), directory, password)
+        except UnusableCa:
+            # The version that was being read may have been swapped away under the hand; then there is a new one.
+            if attempt == 2:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _version(directory: Path) -> Path:
+    """The directory that a mounted Secret's ``..data`` points at now: read by its names, two versions could mix."""
+    mounted = directory / "..data"
+    return directory / mounted.readlink() if mounted.is_symlink() else directory
+
+
+def _read_version(version: Path, directory: Path, password: bytes | None) -> Files:
+    names = _convention(version, directory)
+    wanted = dict.fromkeys((names.certificate, names.key, names.chain, names.roots))
+    found = {name: _read(version / name) for name in wanted if (version / name).exists()}
     return Files(names, found, password)
 
 
-def _convention(directory: Path) -> Names:
+def _convention(version: Path, directory: Path) -> Names:
     for names in (CACERTS, TLS_SECRET):
-        if (directory / names.key).exists():
+        if (version / names.key).exists():
             return names
     raise UnusableCa(
         f"{directory}: neither {CACERTS.key} nor {TLS_SECRET.key} is there; mount the CA's Secret there, "

@@ -1,146 +1,21 @@
-"""A whole server: its parts put together, started, drained and closed in the right order."""
+"""The life of a server: started, drained and closed in the right order."""
 
 import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from signer.app.build import Callers, build_backends, build_callers, build_router, build_source
-from signer.app.reload import Reload
-from signer.authn.development import DevelopmentIssuer
-from signer.authz.own import OwnIdentity
-from signer.config.load import Loaded
-from signer.config.model import Config
-from signer.core.ports import Backend, Clock
-from signer.issue.admission import Admission
-from signer.issue.pipeline import Parts, Pipeline
-from signer.observe import gauges
-from signer.observe.health import Health
-from signer.observe.lines import LineSink
-from signer.observe.metrics import Metrics
-from signer.observe.recorder import Recorder
+from signer.app.assemble import LISTENER_PART, Server
 from signer.runtime.supervise import settle, supervise, unless
-from signer.server.admin import Admin
-from signer.server.listener import Listener, ListenerSettings
-from signer.server.rpc import CallLimits, CertificateService
 from signer.server.tls import credentials
-from signer.trust import bundle as trust_bundle
-from signer.trust import serving as trust_serving
-from signer.trust.bundle import LiveBundle
-from signer.trust.serving import Renewal, ServingCertificate
 
 _log = logging.getLogger("istio_signer.app")
-LISTENER_PART = "listener"
-PARTS = (trust_bundle.PART, trust_serving.PART, LISTENER_PART)
 # Kubernetes gives a pod 30 s; the whole end must fit well inside.
 CLOSE_SECONDS = 3.0
 START_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sinks:
-    """Where lines go."""
-
-    log: LineSink
-    audit: LineSink
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The parts of a server that live as long as the process."""
-
-    config: Config
-    health: Health
-    bundle: LiveBundle
-    serving: ServingCertificate
-    listener: Listener
-    admin: Admin
-    backends: dict[str, Backend]
-    callers: Callers
-    reload: Reload
-
-
-async def assemble(
-    loaded: Loaded,
-    clock: Clock,
-    sinks: Sinks,
-    issuer: DevelopmentIssuer | None = None,
-    read_again: Callable[[], Loaded | None] = lambda: None,
-) -> Server:
-    """Put a server together; nothing listens and no backend works yet.
-
-    Args:
-        loaded: The configuration.
-        read_again: Reads the configuration anew; None means that it has not changed.
-        clock: Time.
-        sinks: For log and audit.
-        issuer: Judges tokens instead of any API server, and hands them out on the admin port.
-
-    Raises:
-        NoCluster: A cluster has no usable connection configuration.
-    """
-    config, metrics, health = loaded.config, Metrics(), Health(PARTS)
-    backends = build_backends(loaded, clock)
-    bundle = LiveBundle(list(backends.values()), health)
-    callers = await build_callers(config, clock, _counter(metrics), issuer)
-    limits = config.limits
-    admission = Admission(limits.in_flight, limits.waiting, limits.patience.total_seconds())
-    parts = Parts(
-        admission=admission,
-        authenticator=callers.authenticator,
-        authorizer=OwnIdentity(),
-        router=build_router(config, backends),
-        bundle=bundle,
-        observer=Recorder(metrics, sinks.audit),
-        clock=clock,
-    )
-    pipeline = Pipeline(parts)
-    service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
-    listener = Listener(service, ListenerSettings(config.listen.grpc, limits.max_connection_age.total_seconds()))
-    source = build_source(config, backends, bundle, clock)
-    serving = ServingCertificate(source, clock, lambda renewal: _note_renewal(metrics, health, renewal))
-    admin = Admin(health, lambda accept: _scrape(metrics, health, admission, accept))
-    if issuer is not None:
-        admin.add_token_endpoint(issuer.mint)
-    _expiries(metrics, bundle, clock)
-    metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
-    reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, backends)))
-    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload)
-
-
-def _counter(metrics: Metrics) -> Callable[[str], None]:
-    """Count token verdicts by source, each label looked up once."""
-    known: dict[str, Any] = {s: metrics.token_verdicts.labels(s) for s in ("fresh", "cached", "shared", "shape")}
-    return lambda source: known[source].inc()
-
-
-def _note_renewal(metrics: Metrics, health: Health, renewal: Renewal) -> None:
-    gauges.show_serving(metrics, renewal.worked, renewal.pair.window[1] if renewal.pair else None, renewal.due)
-    if renewal.worked:
-        health.done(trust_serving.PART)
-
-
-def _scrape(metrics: Metrics, health: Health, admission: Admission, accept: str) -> tuple[bytes, str]:
-    metrics.in_flight.set(admission.in_flight)
-    gauges.show_backends(metrics, health)
-    return metrics.exposition(accept)
-
-
-def _expiries(metrics: Metrics, bundle: LiveBundle, clock: Clock) -> None:
-    def root_end() -> float | None:
-        roots = bundle.current().roots
-        return roots[0].not_valid_after_utc.timestamp() if roots else None
-
-    def chain_end() -> float | None:
-        ends = [info.chain[0].not_valid_after_utc.timestamp() for info in bundle.issuers().values() if info.chain]
-        return min(ends, default=None)
-
-    metrics.expiry("root", root_end, lambda: clock.now().timestamp())
-    metrics.expiry("chain", chain_end, lambda: clock.now().timestamp())
 
 
 async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = None) -> None:
@@ -169,7 +44,18 @@ def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
         "trust-bundle": server.bundle.run(),
         "serving-certificate": server.serving.run(),
         "configuration": server.reload.run(),
+        "grpc-health": _mirror_readiness(server),
     }
+
+
+async def _mirror_readiness(server: Server) -> None:
+    """Have gRPC health say what ``/readyz`` says."""
+    changed = asyncio.Event()
+    server.health.on_change(lambda _: changed.set())
+    while True:
+        await server.listener.serving(server.health.ready)
+        await changed.wait()
+        changed.clear()
 
 
 async def _open_admin(server: Server) -> None:

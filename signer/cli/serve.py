@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from signer.app.server import Server, Sinks, assemble, serve
+from signer.app.assemble import Server, Sinks, assemble
+from signer.app.server import serve
 from signer.authn.development import DevelopmentIssuer
 from signer.cli import development
 from signer.cli.common import OK, REFUSED, Failure, add_config, load_config, settings_of

@@ -36,7 +36,8 @@ class ListenerSettings:
     max_streams: int = 128
 
 
-def _options(settings: ListenerSettings) -> list[tuple[str, int]]:
+def options(settings: ListenerSettings) -> list[tuple[str, int]]:
+    """The gRPC library's options for a listener (names: grpc's ``channel_arg_names.h``)."""
     # The library adds its own 10 % of jitter per connection; this one keeps replicas started together apart.
     age = settings.max_connection_age * random.uniform(0.9, 1.1)  # noqa: S311
     return [
@@ -52,6 +53,8 @@ def _options(settings: ListenerSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", int(age * 1000)),
         ("grpc.max_connection_age_grace_ms", 30_000),
         ("grpc.so_reuseport", 0),
+        # It refuses streams that the limit above allows; what is too much is decided, and said, by admission.
+        ("grpc.http.overload_protection", 0),
     ]
 
 
@@ -61,7 +64,7 @@ class Listener:
     def __init__(self, service: CertificateService, settings: ListenerSettings) -> None:
         self._settings = settings
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=_options(settings))
+        self._server = grpc.aio.server(options=options(settings))
         self._server.add_generic_rpc_handlers((service.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
@@ -77,8 +80,8 @@ class Listener:
             self.port = self._server.add_secure_port(self._settings.address, credentials)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._settings.address}: {error}") from None
+        await self.serving(False)
         await self._server.start()
-        await self.serving(True)
         _log.info("serving %s on %s, port %d", SERVICE, self._settings.address, self.port)
 
     async def serving(self, ready: bool) -> None:

@@ -5,18 +5,19 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import uvloop
 
 from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from signer.server.listener import ListenerSettings, _options
+from signer.server.listener import ListenerSettings, options
 from signer.server.rpc import METHOD, SERVICE
 
 
-async def serve(key: Path, chain: Path, answer: list[str], ready: Path) -> None:
-    """Serve until SIGTERM; write the port to ``ready``."""
+async def serve(pair: tuple[bytes, bytes], answer: list[str], tell: Callable[[int], None]) -> None:
+    """Serve until SIGTERM; ``tell`` the port once it does."""
     response = IstioCertificateResponse(cert_chain=answer)
 
     async def create(_: IstioCertificateRequest, __: grpc.aio.ServicerContext) -> IstioCertificateResponse:
@@ -27,12 +28,11 @@ async def serve(key: Path, chain: Path, answer: list[str], ready: Path) -> None:
         request_deserializer=IstioCertificateRequest.FromString,
         response_serializer=IstioCertificateResponse.SerializeToString,
     )
-    server = grpc.aio.server(options=_options(ListenerSettings("")))
+    server = grpc.aio.server(options=options(ListenerSettings("")))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: method}),))
-    pair = (key.read_bytes(), chain.read_bytes())
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     await server.start()
-    ready.write_text(json.dumps({"grpc_port": port, "pid": os.getpid()}), encoding="ascii")
+    tell(port)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
@@ -42,8 +42,13 @@ async def serve(key: Path, chain: Path, answer: list[str], ready: Path) -> None:
 def main() -> None:
     """Take KEY CHAIN ANSWER.json READY from the command line."""
     key, chain, answer, ready = map(Path, sys.argv[1:5])
+    pair = (key.read_bytes(), chain.read_bytes())
+
+    def tell(port: int) -> None:
+        ready.write_text(json.dumps({"grpc_port": port, "pid": os.getpid()}), encoding="ascii")
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(key, chain, json.loads(answer.read_text(encoding="ascii")), ready))
+        runner.run(serve(pair, json.loads(answer.read_text(encoding="ascii")), tell))
 
 
 if __name__ == "__main__":
