@@ -3,8 +3,8 @@
 Other distributions may add theirs by the entry point group ``istio_signer.backends``: name = type, value = SPEC.
 """
 
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 
 from signer.core.spec import BackendSpec
 
@@ -24,21 +24,25 @@ def spec(type_name: str) -> BackendSpec:
     """Find the SPEC of a backend type.
 
     Raises:
-        UnknownBackend: There is none.
+        UnknownBackend: There is none, or its module cannot be loaded.
     """
-    if type_name in BUILT_IN:
-        module, attribute = BUILT_IN[type_name].split(":")
-        found = getattr(import_module(module), attribute)
-    else:
-        found = _installed(type_name)
+    load = _loader(type_name)
+    try:
+        # Runs a stranger's code, so that anything may come of it.
+        found = load()
+    except Exception as error:
+        fault = f"backend type {type_name!r} cannot be loaded: {type(error).__name__}"
+        raise UnknownBackend(fault) from error
     if not isinstance(found, BackendSpec):
         raise UnknownBackend(f"backend type {type_name!r} does not name a BackendSpec")
     return found
 
 
-def _installed(type_name: str) -> object:
+def _loader(type_name: str) -> Callable[[], object]:
+    if type_name in BUILT_IN:
+        return EntryPoint(type_name, BUILT_IN[type_name], ENTRY_POINTS).load
     for entry in entry_points(group=ENTRY_POINTS, name=type_name):
-        return entry.load()
+        return entry.load
     raise UnknownBackend(f"unknown backend type {type_name!r}; known: {', '.join(types())}")
 
 

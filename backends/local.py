@@ -14,6 +14,7 @@ from pathlib import Path
 from backends.local_ca import LoadedCa, load_ca
 from backends.local_files import Files, UnusableCa, read_files
 from backends.local_leaf import Template, sign_leaf
+from backends.local_thread import Hanging, PatientThread
 from signer.core import keys
 from signer.core.errors import BackendRefused, BackendUnavailable
 from signer.core.spec import BackendContext, BackendSpec, Finding
@@ -21,6 +22,7 @@ from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
 
 _log = logging.getLogger("istio_signer.backend.local")
 _SHORTEST_INTERVAL = 0.1
+_READ_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class LocalBackend:
         self._clock = context.clock
         self._in_use: _InUse | None = None
         self._seen = _Seen()
+        self._thread = PatientThread(_READ_SECONDS)
         self._callbacks: list[Callable[[], None]] = []
 
     async def sign(self, request: SigningRequest) -> IssuedChain:
@@ -127,18 +130,23 @@ class LocalBackend:
 
     async def reload(self) -> None:
         """Read the files; swap the CA in if they are new and good. In a thread: a disk may hang."""
+        directory, password_file = self._settings.directory, self._settings.key_password_file
         try:
-            files = await asyncio.to_thread(read_files, self._settings.directory, self._settings.key_password_file)
+            files = await self._thread.do(lambda: read_files(directory, password_file))
+            await self._look_at(files)
         except UnusableCa as error:
-            self._refuse("unreadable", str(error))
-            return
+            self._refuse(str(error))
+        except Hanging as error:
+            self._refuse(f"{directory}: reading it hangs: {error}")
+        except Exception as error:  # noqa: BLE001  whatever a file can cause, the CA in use stays
+            self._refuse(f"{directory}: cannot be read ({type(error).__name__})")
+
+    async def _look_at(self, files: Files) -> None:
         # A refused set is judged again each time: a certificate that is not valid yet may be so a second later.
         if files.digest == self._seen.digest and not self._seen.fault:
             return
-        try:
-            self._use(await asyncio.to_thread(load_ca, files, self._clock.now()), files)
-        except UnusableCa as error:
-            self._refuse(files.digest, str(error))
+        now = self._clock.now()
+        self._use(await self._thread.do(lambda: load_ca(files, now)), files)
 
     def _use(self, ca: LoadedCa, files: Files) -> None:
         info = IssuerInfo(ca.bundle.roots, ca.chain, ca.window)
@@ -157,10 +165,10 @@ class LocalBackend:
         for callback in self._callbacks:
             callback()
 
-    def _refuse(self, digest: str, fault: str) -> None:
-        if (digest, fault) == (self._seen.digest, self._seen.fault):
+    def _refuse(self, fault: str) -> None:
+        if fault == self._seen.fault:
             return
-        self._seen = _Seen(digest, fault)
+        self._seen = _Seen(fault=fault)
         kept = "the CA in use stays" if self._in_use else "nothing can be signed until it is mended"
         _log.error("backend %s: new CA files refused, %s: %s", self.name, kept, fault)
 

@@ -137,10 +137,10 @@ def _root_fault(root: x509.Certificate, now: datetime) -> str | None:
 def _chain(certificate: x509.Certificate, files: Files, roots: list[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """Find the way from the signing certificate up to, not including, a root; files may hold them in any order."""
     pool = _certificates(files, files.names.chain) if files.names.chain in files.contents else []
-    ends: list[x509.Certificate] = []
-    chain = _climb(certificate, pool, roots, ends)
+    seen: list[x509.Certificate] = []
+    chain = _climb(certificate, pool, roots, seen)
     if chain is None:
-        missing = ends[0].issuer.rfc4514_string()
+        missing = seen[-1].issuer.rfc4514_string()
         raise UnusableCa(f"{files.names.chain}: no certificate of {missing!a} leads on to {files.names.roots}")
     return chain
 
@@ -149,18 +149,20 @@ def _climb(
     certificate: x509.Certificate,
     pool: list[x509.Certificate],
     roots: list[x509.Certificate],
-    ends: list[x509.Certificate],
+    seen: list[x509.Certificate],
 ) -> tuple[x509.Certificate, ...] | None:
-    """Search depth first: a cross-signed CA has several ways up, and some lead nowhere, which ``ends`` collects."""
+    """Search depth first: a cross-signed CA has several ways up, and some lead nowhere.
+
+    Whether a root can be reached from a certificate does not depend on the way to it, so each is looked at once.
+    """
+    seen.append(certificate)
     if any(_issued(certificate, root) for root in roots):
         return (certificate,)
-    rest = [other for other in pool if other != certificate]
-    for above in rest:
-        if _issued(certificate, above):
-            found = _climb(above, rest, roots, ends)
+    for above in pool:
+        if above not in seen and _issued(certificate, above):
+            found = _climb(above, pool, roots, seen)
             if found is not None:
                 return (certificate, *found)
-    ends.append(certificate)
     return None
 
 

@@ -4,6 +4,8 @@ Two sets of names are understood: ``cacerts`` (Istio's plug-in CA: ca-cert.pem, 
 root-cert.pem) and those of a TLS Secret (tls.crt, tls.key, ca.crt), as cert-manager writes them.
 """
 
+import os
+import stat
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -93,7 +95,10 @@ def _convention(version: Path, directory: Path) -> Names:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # Not blocking: a pipe in the place of a file must not hold the reader for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnusableCa(f"{path}: not a regular file")
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UnusableCa(f"{path}: cannot be read: {error.strerror}") from None

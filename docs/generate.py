@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -80,6 +80,10 @@ _NAMES: dict[Any, str] = {
 }
 
 
+# What the model's own validators ask for.
+_VALIDATORS = {"_positive": "over 0s", "_at_most_10s": "at most 10s", "_address": "host:port"}
+
+
 def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
@@ -91,24 +95,30 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     elif origin is dict:
         text = "mapping"
     elif hasattr(annotation, "__metadata__"):
-        return _type(inner[0])
+        return _type(inner[0]) + _bounds(annotation.__metadata__)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         text = "sections"
     else:
         text = _NAMES.get(annotation, {"IPv4Address": "IPv4", "IPv6Address": "IPv6"}.get(annotation.__name__, "?"))
-    return text + (_bounds(field) if field else "")
+    return text + (_bounds(field.metadata) if field else "")
 
 
-def _bounds(field: FieldInfo) -> str:
-    """What the field's metadata allows, in words."""
+def _rules(metadata: Iterable[Any]) -> Iterator[Any]:
+    """The rules in a piece of metadata; inside an Optional they still stand in the Field that they were written in."""
+    for rule in metadata:
+        yield from rule.metadata if isinstance(rule, FieldInfo) else (rule,)
+
+
+def _bounds(metadata: Iterable[Any]) -> str:
+    """What a type's metadata allows, in words."""
     parts = []
-    for rule in field.metadata:
+    for rule in _rules(metadata):
         for sign, words in (("ge", "at least"), ("gt", "over"), ("le", "at most"), ("lt", "under")):
             limit = getattr(rule, sign, None)
             if limit is not None:
                 parts.append(f"{words} {show_duration(limit) if isinstance(limit, timedelta) else limit}")
-        name = getattr(getattr(rule, "func", None), "__name__", "")
-        parts += [{"_positive": "over 0s", "_address": "host:port"}[name]] if name in ("_positive", "_address") else []
+        said = _VALIDATORS.get(getattr(getattr(rule, "func", None), "__name__", ""))
+        parts += [said] if said else []
     return f", {', '.join(parts)}" if parts else ""
 
 
@@ -177,7 +187,9 @@ def configuration() -> str:
 
 
 def _kinds() -> dict[str, str]:
-    return {family.name: family.type for family in Metrics().registry.collect()}
+    metrics = Metrics()
+    metrics.lines(dict)
+    return {family.name: family.type for family in metrics.registry.collect()}
 
 
 def metrics() -> str:

@@ -89,7 +89,7 @@ async def assemble(
     )
     pipeline = Pipeline(parts)
     service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
-    listener = Listener(service, ListenerSettings(config.listen.grpc, limits.max_connection_age.total_seconds()))
+    listener = Listener(service, _listener_settings(config))
     source = build_source(config, backends, bundle, clock)
     serving = ServingCertificate(source, clock, lambda renewal: _note_renewal(metrics, health, renewal))
     admin = Admin(health, lambda accept: _scrape(metrics, health, admission, accept))
@@ -99,6 +99,13 @@ async def assemble(
     metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, backends)))
     return Server(config, health, bundle, serving, listener, admin, backends, callers, reload)
+
+
+def _listener_settings(config: Config) -> ListenerSettings:
+    limits = config.limits
+    # Room beside those that work or wait: health checks, reflection, calls whose message is on its way.
+    calls = limits.in_flight + limits.waiting + 256
+    return ListenerSettings(config.listen.grpc, limits.max_connection_age.total_seconds(), max_calls=calls)
 
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:

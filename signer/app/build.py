@@ -1,6 +1,7 @@
 """Objects from the configuration: backends, routes, callers, the source of the serving certificate."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,12 @@ def validity_policy(config: Config, route: RouteSection) -> ValidityPolicy:
 
 
 def build_router(config: Config, backends: Mapping[str, Backend]) -> Router:
-    """Make the routes; without any, the only backend signs for everybody."""
-    sections = config.routes or [RouteSection(name="default", backends=list(backends))]
+    """Make the routes; without any, the only backend signs for everybody.
+
+    Raises:
+        LookupError: A route leads to a backend that is not running; the message says what to do.
+    """
+    sections = config.routes or [RouteSection(name="default", backends=list(config.backends))]
     return Router([_route(config, section, i, backends) for i, section in enumerate(sections)])
 
 
@@ -67,7 +72,14 @@ def _route(config: Config, section: RouteSection, index: int, backends: Mapping[
         cert_signers=frozenset(section.match.cert_signers),
     )
     profile = Profile(validity_policy(config, section), frozenset(section.profile.key_types))
-    return Route(section.name or str(index), match, tuple(backends[n] for n in section.backends), profile)
+    return Route(section.name or str(index), match, tuple(_running(n, backends) for n in section.backends), profile)
+
+
+def _running(name: str, backends: Mapping[str, Backend]) -> Backend:
+    """Find a backend. Loading has refused names that are not defined, so a missing one was defined since the start."""
+    if name not in backends:
+        raise LookupError(f"backend {name!r} is new: restart to add it")
+    return backends[name]
 
 
 async def build_callers(
@@ -76,22 +88,22 @@ async def build_callers(
     """Connect to the API servers, or take the development issuer instead of all of them.
 
     Raises:
-        NoCluster: A cluster has no usable connection configuration.
+        NoCluster: A cluster has no usable connection configuration; what was opened for others is closed again.
     """
     authenticators: dict[str, Authenticator] = {}
-    closers: list[Callable[[], Any]] = []
-    for index, cluster in enumerate(config.clusters):
-        judge: Judge
-        if issuer is not None:
-            judge = issuer
-        else:
-            api = await _connect(index, cluster)
-            closers.append(api.close)
-            judge = _reviewer(config, cluster, api)
-        bearer = BearerAuthenticator(judge, _bearer_policy(config), clock, count)
-        closers.insert(0, bearer.close)
-        authenticators[cluster.id] = bearer
-    return Callers(ByCluster(config.clusters[0].id, authenticators), closers)
+    async with AsyncExitStack() as opened:
+        for index, cluster in enumerate(config.clusters):
+            judge = issuer or await _open_reviewer(config, index, cluster, opened)
+            bearer = BearerAuthenticator(judge, _bearer_policy(config), clock, count)
+            opened.push_async_callback(bearer.close)
+            authenticators[cluster.id] = bearer
+        return Callers(ByCluster(config.clusters[0].id, authenticators), [opened.pop_all().aclose])
+
+
+async def _open_reviewer(config: Config, index: int, cluster: Cluster, opened: AsyncExitStack) -> Judge:
+    api = await _connect(index, cluster)
+    opened.push_async_callback(api.close)
+    return _reviewer(config, cluster, api)
 
 
 async def _connect(index: int, cluster: Cluster) -> KubeApi:

@@ -1,12 +1,13 @@
 """The configuration file, re-read when its contents change.
 
-Routes, profiles, lifetimes and the log's level change at once. The rest is wired into sockets, sessions and tasks: a
-change there is told, with the advice to restart. A file that cannot be used is refused with the reason, and nothing
-changes.
+Routes, profiles, workloads' lifetimes and the log's level change at once. The rest is wired into sockets, sessions and
+tasks: a change there is told, with the advice to restart. A file that cannot be used is refused with the reason, and
+nothing changes.
 """
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable
 
 from signer.config.complaints import BadConfig
@@ -16,8 +17,9 @@ from signer.observe import logs
 
 _log = logging.getLogger("istio_signer.configuration")
 INTERVAL = 2.0
-# Sections and keys that a running server takes over; everything else needs a restart.
-HOT = frozenset({"routes", "certificates"})
+_REFUSED = "the changed configuration is refused, the old one stays:"
+# Sections of which a single key is cold are named by it.
+_NAMES = {"certificates": "certificates.grace_ratio"}
 
 
 class Reload:
@@ -46,38 +48,44 @@ class Reload:
         """Look once; take over what can be."""
         try:
             fresh = await asyncio.to_thread(self._read_again)
+            if fresh is not None:
+                self._take(fresh)
         except BadConfig as error:
-            _log.error("the changed configuration is refused, the old one stays:\n%s", error)
-            return
-        if fresh is not None:
-            self._take(fresh)
+            _log.error("%s\n%s", _REFUSED, error)
+        except Exception as error:  # noqa: BLE001  whatever it is, the server has a configuration that works
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("%s bug: %s\n%s", _REFUSED, type(error).__name__, frames)
 
     def _take(self, fresh: Loaded) -> None:
         cold = changed_keys(self._loaded, fresh)
         try:
             self._apply(fresh.config)
         except LookupError as error:
-            _log.error("the changed configuration is refused, the old one stays: it needs a restart: %s", error)
+            _log.error("%s %s", _REFUSED, error)
             return
         logs.set_level(fresh.config.logging.level)
         if cold:
             _log.warning("configuration re-read; changes of %s wait for a restart", ", ".join(cold))
         else:
             _log.info("configuration re-read and in use")
-        self._loaded = Loaded(fresh.config.model_copy(update=_kept(self._loaded.config)), self._loaded.backends)
+        self._loaded = Loaded(in_use(self._loaded.config, fresh.config), self._loaded.backends)
 
 
 def changed_keys(old: Loaded, new: Loaded) -> list[str]:
     """Name the changed parts that need a restart."""
-    cold = [key for key in Config.model_fields if key not in HOT | {"logging", "backends"}]
-    changed = [key for key in cold if getattr(old.config, key) != getattr(new.config, key)]
-    if old.backends != new.backends:
-        changed.append("backends")
-    if old.config.logging.model_copy(update={"level": new.config.logging.level}) != new.config.logging:
-        changed.append("logging")
-    return changed
+    kept = in_use(old.config, new.config)
+    sections = [key for key in Config.model_fields if key != "backends"]
+    changed = [_NAMES.get(key, key) for key in sections if getattr(kept, key) != getattr(new.config, key)]
+    # Compared as they were understood: another way to write the same settings is no change.
+    return [*changed, "backends"] if old.backends != new.backends else changed
 
 
-def _kept(old: Config) -> dict[str, object]:
-    """What stays as it was, so that the next change is compared with what is really in use."""
-    return {key: getattr(old, key) for key in Config.model_fields if key not in HOT | {"logging"}}
+def in_use(old: Config, new: Config) -> Config:
+    """What a running server has taken over of ``new``; the next change is compared with that."""
+    hot = {
+        "routes": new.routes,
+        # The grace ratio is wired into the source of the serving certificate.
+        "certificates": new.certificates.model_copy(update={"grace_ratio": old.certificates.grace_ratio}),
+        "logging": old.logging.model_copy(update={"level": new.logging.level}),
+    }
+    return old.model_copy(update=hot)

@@ -4,11 +4,13 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Coroutine
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from signer.app.assemble import LISTENER_PART, Server
+from signer.core.ports import Backend
 from signer.runtime.supervise import settle, supervise, unless
 from signer.server.tls import credentials
 
@@ -70,10 +72,19 @@ async def _ready_backends(server: Server) -> None:
     """Give every backend a first chance, side by side; one that fails keeps trying as a service."""
     try:
         async with asyncio.timeout(START_SECONDS):
-            await asyncio.gather(*(backend.start() for backend in server.backends.values()))
+            await asyncio.gather(*(_start_backend(backend) for backend in server.backends.values()))
             await server.bundle.refresh()
     except TimeoutError:
         _log.warning("not every backend was ready within %.0f s", START_SECONDS)
+
+
+async def _start_backend(backend: Backend) -> None:
+    """A fault in one backend must not keep the others from signing."""
+    try:
+        await backend.start()
+    except Exception as error:  # noqa: BLE001  whatever it is, it is that backend's
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("backend %s: bug in start: %s\n%s", backend.name, type(error).__name__, frames)
 
 
 async def _life(server: Server, stop: asyncio.Event, ready_file: Path | None) -> None:
@@ -105,11 +116,16 @@ async def _drain(server: Server) -> None:
 
 
 async def _close(server: Server) -> None:
-    """Close everything, each thing within its time, whatever happened before."""
+    """Close everything side by side, within a few seconds, whatever happened before."""
     closers = [server.admin.stop, *server.callers.closers, *(b.close for b in server.backends.values())]
-    for close in closers:
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await close()
-        except (TimeoutError, OSError) as error:
-            _log.warning("closing: %s", type(error).__name__)
+    # Stopped already after a drain; not so where a service has failed, and then calls get a GOAWAY at least.
+    await server.listener.stop(0.0)
+    await asyncio.gather(*map(_close_one, closers))
+
+
+async def _close_one(close: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await close()
+    except Exception as error:  # noqa: BLE001  the others must be closed too
+        _log.warning("closing: %s", type(error).__name__)

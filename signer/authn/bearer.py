@@ -16,6 +16,9 @@ from signer.core.types import Caller, Credentials
 MAX_VERDICTS = 10_000
 # A deleted pod's token must die soon; Kubernetes itself remembers a good verdict this long.
 MAX_CACHE_SECONDS = 10.0
+# How many wait for each that is being judged. Beyond, junk sent during an outage would fill the server for callers
+# whose verdict is known.
+QUEUE = 3
 
 
 class Judge(Protocol):
@@ -73,6 +76,7 @@ class BearerAuthenticator:
         Raises:
             AuthenticationFailed: There is none, or it is bad.
             AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many tokens are being judged.
         """
         if credentials.bearer is None:
             raise AuthenticationFailed("the call carries no bearer token")
@@ -102,6 +106,8 @@ class BearerAuthenticator:
     async def _ask(self, key: bytes, token: str, unverified: UnverifiedToken) -> Caller:
         """Share a question under way. It is a task of its own: the first asker may go away, the others must not."""
         task = self._under_way.get(key)
+        if task is None and len(self._under_way) >= QUEUE * self._policy.concurrency:
+            raise Overloaded(f"{len(self._under_way)} tokens are being judged or wait for it")
         self._count("fresh" if task is None else "shared")
         if task is None:
             task = asyncio.create_task(self._judge_one(key, token, unverified), name="judge-token")

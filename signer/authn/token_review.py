@@ -7,6 +7,7 @@ What the API server cannot say is told as "unavailable": an outage must never lo
 
 import asyncio
 import random
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,12 @@ GROUP = "system:serviceaccounts"
 _EXTRA = "authentication.kubernetes.io/"
 _ATTEMPTS = 3
 _MAX_REASON = 256
+# The API server puts whatever went wrong into status.error, its own troubles too (kubernetes:
+# pkg/registry/authentication/tokenreview/storage.go); these are what etcd, webhooks and Go's network say.
+_TROUBLE = re.compile(
+    r"etcdserver|timed? ?out|deadline exceeded|connection refused|connection reset|context canceled|too many requests"
+    r"|internal error|service unavailable|no leader|EOF",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,8 @@ def caller_of(answer: Answer, policy: ReviewPolicy, token: str) -> Caller:
     status = _status(answer)
     error = status.get("error")
     if error:
-        raise AuthenticationFailed(f"TokenReview: {_safe(error, token)}")
+        kind = AuthenticationUnavailable if _TROUBLE.search(str(error)) else AuthenticationFailed
+        raise kind(f"TokenReview: {_safe(error, token)}")
     if status.get("authenticated") is not True:
         raise AuthenticationFailed("TokenReview: not authenticated")
     _check_audiences(status, policy)

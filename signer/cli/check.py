@@ -5,11 +5,12 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import backends as registry
 from signer.authn.token_review import PATH
-from signer.cli.common import OK, REFUSED, USAGE, add_config, add_output, print_json, settings_of
+from signer.cli.common import OK, REFUSED, UNAVAILABLE, USAGE, add_config, add_output, print_json, settings_of
 from signer.config.complaints import BadConfig
 from signer.config.load import PREFIX, Loaded, load, variables
 from signer.config.model import Cluster, Config
@@ -25,6 +26,11 @@ _WHOLE = "configuration"
 _MARKS = {"ok": "ok     ", "warning": "warning", "error": "error  "}
 
 
+@dataclass(frozen=True, slots=True)
+class _NoAnswer(Finding):
+    """An API server that does not answer now: nothing is wrong with the configuration."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_config(parser)
@@ -33,17 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check; 0 where nothing stands in the way of serving, 1 where something does, 2 where the file is unusable."""
+    """Check.
+
+    Returns:
+        0 where nothing stands in the way of serving, 1 where something does, 2 where the file is unusable, 3 where all
+        that is wrong is that an API server does not answer.
+    """
     findings = list(_findings(args))
     if args.output == "json":
         print_json([{"level": f.level, "where": f.where, "text": f.text} for f in findings])
     else:
         for finding in findings:
             print(f"{_MARKS[finding.level]}  {finding.where}: {finding.text}")
-    errors = [f for f in findings if f.level == "error"]
+    return _code([f for f in findings if f.level == "error"])
+
+
+def _code(errors: list[Finding]) -> int:
+    if not errors:
+        return OK
     if any(f.where == _WHOLE for f in errors):
         return USAGE
-    return REFUSED if errors else OK
+    return UNAVAILABLE if all(isinstance(f, _NoAnswer) for f in errors) else REFUSED
 
 
 def _findings(args: argparse.Namespace) -> Iterator[Finding]:
@@ -69,7 +85,11 @@ def _environment(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def _backends(loaded: Loaded) -> Iterator[Finding]:
     for name, (type_name, settings) in loaded.backends.items():
-        yield from registry.spec(type_name).check(settings, BackendContext(name, SystemClock()))
+        context = BackendContext(name, SystemClock())
+        try:
+            yield from registry.spec(type_name).check(settings, context)
+        except Exception as error:  # noqa: BLE001  anybody's code; its text might quote a secret
+            yield Finding("error", f"backends.{name}", f"bug in the backend's check: {type(error).__name__}")
 
 
 def _serving(config: Config) -> Iterator[Finding]:
@@ -108,7 +128,7 @@ async def _cluster(where: str, cluster: Cluster, live: bool) -> Finding:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
         answer = await api.post(PATH, body, 5.0)
     except ApiUnavailable as error:
-        return Finding("error", where, f"{cluster.id}: the API server gives no answer: {error}")
+        return _NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")
     finally:
         await api.close()
     return _verdict(where, cluster, answer.status)
@@ -120,4 +140,5 @@ def _verdict(where: str, cluster: Cluster, status: int) -> Finding:
     if status in (401, 403):
         text = f"HTTP {status}: this account may not create tokenreviews; bind it to a ClusterRole with that one rule"
         return Finding("error", where, f"{cluster.id}: {text}")
-    return Finding("error", where, f"{cluster.id}: TokenReview: HTTP {status}")
+    kind = _NoAnswer if status == 429 or status >= 500 else Finding
+    return kind("error", where, f"{cluster.id}: TokenReview: HTTP {status}")

@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,33 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the YAML configuration; ISTIO_SIGNER_... variables override its keys",
     )
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Make an argparse type: a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"give a whole number from {least} to {most}; this is {text[:40]!r}")
+        return int(text)
+
+    return parse
+
+
+def number_between(least: float, most: float) -> Callable[[str], float]:
+    """Make an argparse type: a number between two, neither of them included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        # NaN is between no two numbers.
+        if not least < value < most:
+            raise argparse.ArgumentTypeError(f"give a number over {least:g} and under {most:g}; this is {text[:40]!r}")
+        return value
+
+    return parse
 
 
 def print_json(data: Any) -> None:

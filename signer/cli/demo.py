@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from signer.cli.common import OK, Failure
+from signer.cli.common import OK, Failure, number_between, whole_number
 from signer.cli.handshake import handshake
 from signer.cli.request import describe, development_token
-from signer.client.call import CallFailed, CertificateCall, Endpoint, create_certificate
+from signer.client.call import BadRoots, CallFailed, CertificateCall, Endpoint, create_certificate
 from signer.client.workload import Received, new_csr, write_files
 from signer.core.identity import SpiffeId
 from signer.core.validity import renew_at
@@ -29,9 +29,13 @@ _START_SECONDS = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("--directory", type=Path, help="keep the CA and certificates there (default: a temporary one)")
-    parser.add_argument("--ttl", type=int, default=12, metavar="SECONDS", help="of the certificate that is rotated")
-    parser.add_argument("--grace-ratio", type=float, default=0.5, metavar="RATIO", help="default: 0.5")
-    parser.add_argument("--rotations", type=int, default=2, metavar="N", help="how many to watch (default: 2)")
+    parser.add_argument(
+        "--ttl", type=whole_number(1, 86400), default=12, metavar="SECONDS", help="of the certificate that is rotated"
+    )
+    parser.add_argument("--grace-ratio", type=number_between(0, 1), default=0.5, metavar="RATIO", help="default: 0.5")
+    parser.add_argument(
+        "--rotations", type=whole_number(0, 1000), default=2, metavar="N", help="how many to watch (default: 2)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def _obtain(running: _Running, identity: SpiffeId, directory: Path, ttl: int) ->
     call = CertificateCall(made.csr, development_token(running.admin, identity), ttl)
     try:
         received = Received.of(create_certificate(running.endpoint, call))
-    except CallFailed as error:
+    except (CallFailed, BadRoots, ValueError) as error:
         raise Failure(f"no certificate for {identity}: {error}") from None
     own = directory / identity.service_account
     write_files(own, made.key_pem, received)

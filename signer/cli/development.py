@@ -7,9 +7,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from backends.local_ca import load_ca
 from backends.local_files import UnusableCa, read_files
-from backends.local_init import CaPlan, init_ca
+from backends.local_init import AlreadyThere, CaPlan, init_ca
 from signer.cli.common import USAGE, Failure
+from signer.config.load import Loaded
 from signer.config.model import Config
 
 DIRECTORY = Path("istio-signer-development")
@@ -65,6 +67,18 @@ def check_loopback(config: Config) -> None:
             raise Failure(f"{key}: {address}: --development listens on 127.0.0.1 or [::1] only", USAGE)
 
 
+def check_own_ca(loaded: Loaded, directory: Path) -> None:
+    """Refuse any CA but development's own: a file made for production would lend its key to anybody on this machine.
+
+    Raises:
+        Failure: A backend is something else, or lies elsewhere.
+    """
+    for name, (type_name, settings) in loaded.backends.items():
+        place = getattr(settings, "directory", None)
+        if type_name != "local" or place is None or not place.resolve().is_relative_to(directory.resolve()):
+            raise Failure(f"backends.{name}: --development signs with a CA in {directory} (--directory) only", USAGE)
+
+
 def base_config(args: argparse.Namespace) -> dict[str, Any]:
     """The embedded defaults of development mode; a file and the environment go over them."""
     return {
@@ -80,13 +94,16 @@ def prepare(directory: Path, trust_domain: str) -> None:
     """Make the CA where there is none.
 
     Raises:
-        Failure: The directory holds half a CA, or cannot be written.
+        Failure: The directory holds a CA that cannot be used, or cannot be written.
     """
+    now = datetime.now(UTC)
     try:
-        read_files(directory, None)
-    except UnusableCa:
+        load_ca(read_files(directory, None), now)
+    except UnusableCa as unusable:
         plan = CaPlan(directory, directory / "offline", trust_domain)
         try:
-            init_ca(plan, datetime.now(UTC))
-        except (OSError, RuntimeError) as error:
-            raise Failure(f"{directory}: no CA can be made there: {error}") from None
+            init_ca(plan, now)
+        except AlreadyThere as there:
+            raise Failure(f"{directory}: no usable CA ({unusable}), and none can be made over it: {there}") from None
+        except OSError as error:
+            raise Failure(f"{directory}: no CA can be made there: {error.strerror}") from None

@@ -2,14 +2,17 @@
 
 import argparse
 import asyncio
-from datetime import UTC, datetime
+import dataclasses
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from signer.app.build import build_backends, build_callers, build_router
+from signer.authn.clusters import ByCluster
 from signer.authz.own import OwnIdentity
 from signer.cli.common import (
     OK,
+    REFUSED,
     UNAVAILABLE,
     USAGE,
     Failure,
@@ -21,13 +24,25 @@ from signer.cli.common import (
 )
 from signer.config.durations import parse_duration, show_duration
 from signer.config.load import Loaded
-from signer.core.errors import SignerError, meaning
+from signer.config.model import Config
+from signer.core.errors import IdentityRejected, SignerError, meaning
 from signer.core.identity import InvalidIdentity, SpiffeId
 from signer.core.types import Caller, Credentials, Grant, Secret
 from signer.core.validity import decide
 from signer.issue.route import Route
 from signer.kube.api import NoCluster
 from signer.runtime.clock import SystemClock
+
+_ASSUMED = "assumed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Decision:
+    """What the server would do: sign for whom, by which route, for how long at most."""
+
+    grant: Grant
+    route: Route
+    lifetime: timedelta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,32 +66,41 @@ def run(args: argparse.Namespace) -> int:
     """
     loaded = load_config(args.config)
     try:
-        facts = asyncio.run(_explain(loaded, args))
+        decision = asyncio.run(_explain(loaded, args))
     except NoCluster as error:
         raise Failure(str(error), USAGE) from None
     except SignerError as error:
-        told = meaning(error)
-        text = f"refused with {told.code.value} ({type(error).__name__}): {error.reason}"
-        raise Failure(text, UNAVAILABLE if told.retryable else 1) from None
+        return _refused(error, args.output)
     if args.output == "json":
-        print_json(facts)
+        print_json(_facts(decision))
     else:
-        for key, value in facts.items():
+        for key, value in _lines(decision).items():
             print(f"{key:<10} {value}")
     return OK
 
 
-async def _explain(loaded: Loaded, args: argparse.Namespace) -> dict[str, Any]:
+def _refused(error: SignerError, output: str) -> int:
+    told, kind = meaning(error), type(error).__name__
+    exit_code = UNAVAILABLE if told.retryable else REFUSED
+    if output != "json":
+        raise Failure(f"refused with {told.code.value} ({kind}): {error.reason}", exit_code)
+    print_json({"decision": "refused", "code": told.code.value, "error": kind, "reason": error.reason})
+    return exit_code
+
+
+async def _explain(loaded: Loaded, args: argparse.Namespace) -> _Decision:
     caller = await _caller(loaded, args)
     grant = await OwnIdentity().authorize(caller, args.impersonate)
     backends = build_backends(loaded, SystemClock())
     route = build_router(loaded.config, backends).route(grant, args.cert_signer)
-    return _facts(grant, route, _ttl(args.ttl))
+    now = datetime.now(UTC)
+    validity = decide(_ttl(args.ttl), route.profile.validity, now, None, 0.0)
+    return _Decision(grant, route, validity.not_after - now.replace(microsecond=0))
 
 
 async def _caller(loaded: Loaded, args: argparse.Namespace) -> Caller:
     if args.identity:
-        return Caller(_identity(args.identity), "assumed", args.cluster_id or loaded.config.clusters[0].id)
+        return await _assumed(loaded.config, _identity(args.identity), args.cluster_id)
     callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None)
     try:
         token = Secret(read_text(args.token_file, "--token-file"))
@@ -84,6 +108,25 @@ async def _caller(loaded: Loaded, args: argparse.Namespace) -> Caller:
     finally:
         for close in callers.closers:
             await close()
+
+
+class _Assume:
+    """Takes an identity for proven, in place of a cluster's API server."""
+
+    def __init__(self, identity: SpiffeId, cluster: str) -> None:
+        self._caller = Caller(identity, _ASSUMED, cluster)
+
+    async def authenticate(self, credentials: Credentials) -> Caller:
+        return self._caller
+
+
+async def _assumed(config: Config, identity: SpiffeId, cluster: str) -> Caller:
+    """Assume an identity, but none that the server could not prove."""
+    if identity.trust_domain.name != config.trust_domain:
+        domain = identity.trust_domain
+        raise IdentityRejected(f"it is of trust domain {domain}; every caller here is of {config.trust_domain}")
+    clusters = {c.id: _Assume(identity, c.id) for c in config.clusters}
+    return await ByCluster(config.clusters[0].id, clusters).authenticate(Credentials(None, cluster))
 
 
 def _identity(text: str) -> SpiffeId:
@@ -100,18 +143,40 @@ def _ttl(text: str) -> int:
         raise Failure(f"--ttl: {error}", USAGE) from None
 
 
-def _facts(grant: Grant, route: Route, ttl: int) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    validity = decide(ttl, route.profile.validity, now, None, 0.0)
-    pod = grant.caller.pod
+def _facts(decision: _Decision) -> dict[str, Any]:
+    """The decision for programs."""
+    caller, route = decision.grant.caller, decision.route
     return {
-        "identity": str(grant.identity),
-        "caller": str(grant.caller.identity),
-        "proven by": grant.caller.method,
-        "cluster": grant.caller.cluster,
-        "pod": f"{pod.name} (uid {pod.uid}, node {pod.node})" if pod else "none: a token without a pod",
+        "decision": "would sign",
+        "identity": str(decision.grant.identity),
+        "caller": str(caller.identity),
+        "proven_by": caller.method,
+        "cluster": caller.cluster,
+        "pod": dataclasses.asdict(caller.pod) if caller.pod else None,
         "route": route.name,
-        "backends": ", ".join(backend.name for backend in route.backends),
-        "lifetime": f"{show_duration(validity.not_after - now.replace(microsecond=0))}, or less if the CA ends earlier",
-        "keys": ", ".join(sorted(route.profile.key_types)),
+        "backends": [backend.name for backend in route.backends],
+        "lifetime_seconds": int(decision.lifetime.total_seconds()),
+        "key_types": sorted(route.profile.key_types),
     }
+
+
+def _lines(decision: _Decision) -> dict[str, str]:
+    """The decision for people."""
+    facts = _facts(decision)
+    return {
+        "identity": facts["identity"],
+        "caller": facts["caller"],
+        "proven by": facts["proven_by"],
+        "cluster": facts["cluster"],
+        "pod": _pod(decision.grant.caller),
+        "route": facts["route"],
+        "backends": ", ".join(facts["backends"]),
+        "lifetime": f"{show_duration(decision.lifetime)}, or less if the CA ends earlier",
+        "keys": ", ".join(facts["key_types"]),
+    }
+
+
+def _pod(caller: Caller) -> str:
+    if caller.pod:
+        return f"{caller.pod.name} (uid {caller.pod.uid}, node {caller.pod.node})"
+    return "assumed: no token was looked at" if caller.method == _ASSUMED else "none: a token without a pod"

@@ -4,11 +4,16 @@ import argparse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+
+from backends.local_files import CACERTS
 from backends.local_init import AlreadyThere, CaPlan, init_ca
 from signer.cli.common import OK, USAGE, Failure, add_output, print_json, read_text
-from signer.config.durations import parse_duration, show_duration
+from signer.config.durations import parse_duration
 from signer.core.identity import InvalidIdentity, TrustDomain
 from signer.core.keys import KEY_TYPES
+
+_CERTIFICATES = {"root": CACERTS.roots, "intermediate": CACERTS.certificate}
 
 
 def _duration(text: str) -> timedelta:
@@ -50,11 +55,17 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}") from None
+    ends = {name: _end(plan.directory / file) for name, file in _CERTIFICATES.items()}
     if args.output == "json":
-        print_json({"written": written, "root_key": written[0]})
+        print_json({"written": written, "root_key": written[0], "not_after": ends})
     else:
-        _tell(plan, written)
+        _tell(written, ends)
     return OK
+
+
+def _end(path: Path) -> str:
+    """When the certificate that was written really ends: an intermediate's end is that of its root at the latest."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.isoformat()
 
 
 def _plan(args: argparse.Namespace) -> CaPlan:
@@ -76,8 +87,8 @@ def _plan(args: argparse.Namespace) -> CaPlan:
     )
 
 
-def _tell(plan: CaPlan, written: list[Path]) -> None:
+def _tell(written: list[Path], ends: dict[str, str]) -> None:
     for path in written:
         print(f"wrote {path}")
-    print(f"root for {show_duration(plan.root_ttl)}, intermediate for {show_duration(plan.intermediate_ttl)}")
+    print(", ".join(f"{name} valid to {end}" for name, end in ends.items()))
     print(f"now take {written[0]} offline: the signer never needs the root's key")

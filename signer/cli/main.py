@@ -1,11 +1,12 @@
 """``istio-signer``: finds the verb and runs it."""
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
 from signer import __version__
-from signer.cli.common import EXIT_CODES, Failure
+from signer.cli.common import EXIT_CODES, REFUSED, Failure
 
 # Verb -> what it is for. Each is a module here with add_arguments(parser) and run(args) -> exit code; it is imported
 # only when used, so that --help is quick.
@@ -45,12 +46,30 @@ def main(arguments: list[str] | None = None) -> int:
     verb = next((a for a in given if a in VERBS), None)
     args = parser(verb).parse_args(given)
     try:
-        return int(import_module(f"signer.cli.{args.verb}").run(args))
+        code = int(import_module(f"signer.cli.{args.verb}").run(args))
+        # Here and not at the interpreter's end, where a reader that has gone away could no longer be caught.
+        sys.stdout.flush()
+        return code
     except Failure as failure:
         print(f"istio-signer {args.verb}: {failure}", file=sys.stderr)
         return failure.code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        _drop_output()
+        return REFUSED
+    except OSError as error:
+        # A path that an option names and that cannot be read or written: the user's affair, not a bug with a stack.
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"istio-signer {args.verb}: {where}{error.strerror or error}", file=sys.stderr)
+        return REFUSED
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere: its reader has gone away, as `head` does, and needs no complaint."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,25 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from signer.cli.common import OK, REFUSED, UNAVAILABLE, USAGE, Failure, add_output, print_json, read_text
-from signer.client.call import CallFailed, CertificateCall, Endpoint, create_certificate
+from signer.cli.common import (
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    USAGE,
+    Failure,
+    add_output,
+    number_between,
+    print_json,
+    read_text,
+)
+from signer.client.call import (
+    BadRoots,
+    CallFailed,
+    CertificateCall,
+    Endpoint,
+    ServerNotTrusted,
+    create_certificate,
+)
 from signer.client.workload import Received, new_csr, write_files
 from signer.config.durations import parse_duration, show_duration
 from signer.core.identity import InvalidIdentity, SpiffeId
@@ -38,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--cert-signer", default="", help="ask for a named signer")
     what.add_argument("--impersonate", default="", metavar="SPIFFE_ID", help="act for a workload, as ztunnel does")
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="write key.pem, cert-chain.pem, root-cert.pem")
-    parser.add_argument("--timeout", type=float, default=15.0, metavar="SECONDS", help="default: 15")
+    parser.add_argument("--timeout", type=number_between(0, 3600), default=15.0, metavar="SECONDS", help="default: 15")
     parser.add_argument("--json", dest="output", action="store_const", const="json", help="same as -o json")
     add_output(parser)
 
@@ -118,7 +135,9 @@ def development_token(url: str, identity: SpiffeId, pod: str = "request") -> Sec
     if not target.startswith("http://"):
         raise Failure("--development-token: give http://127.0.0.1:PORT", USAGE)
     try:
-        with urllib.request.urlopen(urllib.request.Request(target, method="POST"), timeout=5) as answer:  # noqa: S310
+        # Never through a proxy of the environment: it is this machine that is meant.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(urllib.request.Request(target, method="POST"), timeout=5) as answer:  # noqa: S310
             return Secret(answer.read(16384).decode("ascii"))
     except urllib.error.HTTPError as error:
         raise Failure(f"{url}: no development token: HTTP {error.code}") from None
@@ -129,10 +148,13 @@ def development_token(url: str, identity: SpiffeId, pod: str = "request") -> Sec
 def _ask(endpoint: Endpoint, call: CertificateCall) -> Received:
     try:
         return Received.of(create_certificate(endpoint, call))
+    except ServerNotTrusted as error:
+        advice = f"TLS with {endpoint.address} failed: {error}; look at --roots and --server-name"
+        raise Failure(advice) from None
     except CallFailed as error:
         raise Failure(str(error), UNAVAILABLE if error.retryable else REFUSED) from None
-    except OSError as error:
-        raise Failure(f"--roots {endpoint.roots_file}: {error.strerror}", USAGE) from None
+    except BadRoots as error:
+        raise Failure(f"--roots {endpoint.roots_file}: {error}", USAGE) from None
     except ValueError as error:
         raise Failure(f"the answer cannot be used: {error}") from None
 

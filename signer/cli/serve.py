@@ -10,7 +10,7 @@ from signer.app.assemble import Server, Sinks, assemble
 from signer.app.server import serve
 from signer.authn.development import DevelopmentIssuer
 from signer.cli import development
-from signer.cli.common import OK, REFUSED, Failure, add_config, load_config, settings_of
+from signer.cli.common import OK, REFUSED, USAGE, Failure, add_config, load_config, settings_of
 from signer.config.load import Loaded, load
 from signer.config.model import Logging
 from signer.core.identity import TrustDomain
@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_config(args.config, base)
     if args.development:
         development.check_loopback(loaded.config)
+        development.check_own_ca(loaded, args.directory)
         development.prepare(args.directory, loaded.config.trust_domain)
     sinks = _open_sinks(loaded.config.logging)
     try:
@@ -106,7 +107,7 @@ async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks, changed
         server = await _assemble(loaded, args.development, sinks, changed)
         await serve(server, stop, args.ready_file)
     except NoCluster as error:
-        raise Failure(str(error)) from None
+        raise Failure(str(error), USAGE) from None
     except OSError as error:
         raise Failure(str(error)) from None
     except ExceptionGroup as group:

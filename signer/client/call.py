@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from cryptography import x509
 from google.protobuf.struct_pb2 import Struct
 
 from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
@@ -26,6 +27,29 @@ class CallFailed(Exception):
         self.retryable = code in RETRYABLE
 
 
+class BadRoots(Exception):
+    """The roots file cannot be used; the message says why."""
+
+
+class ServerNotTrusted(CallFailed):
+    """The server's TLS certificate was not accepted; trying again changes nothing. The message says what to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("UNAVAILABLE", text)
+        self.args = (text,)
+        self.retryable = False
+
+
+# What gRPC's core says where TLS failed, and not the way to the server -> what to do. Matched as text, since the status
+# is UNAVAILABLE for both; an unknown text stays what it was, "try again".
+_UNTRUSTED = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate does not lead to a root in the roots file, or has ended",
+    "Hostname Verification Check failed": "its certificate is for other names than the one expected",
+    "is not in peer certificate": "its certificate is for other names than the one expected",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS; is this the port for proxies?",
+}
+
+
 # Those that the Istio agent tries again (istio: security/pkg/nodeagent/caclient, retry interceptor).
 RETRYABLE = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNAVAILABLE"})
 
@@ -43,6 +67,21 @@ class Endpoint:
     address: str
     roots_file: Path
     server_name: str = ""
+
+    def roots(self) -> bytes:
+        """Read the roots; the core would call a file without any an unavailable server.
+
+        Raises:
+            BadRoots: It cannot be read, or holds no certificate.
+        """
+        try:
+            data = self.roots_file.read_bytes()
+            x509.load_pem_x509_certificates(data)
+        except OSError as error:
+            raise BadRoots(f"cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise BadRoots("holds no PEM certificates; give the roots of the signer's serving certificate") from None
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +112,13 @@ def create_certificate(endpoint: Endpoint, call: CertificateCall) -> list[str]:
 
     Raises:
         CallFailed: Any answer but a chain.
-        OSError: The roots file cannot be read.
+        BadRoots: The roots file cannot be used.
     """
-    credentials = grpc.ssl_channel_credentials(endpoint.roots_file.read_bytes())
-    options = [("grpc.ssl_target_name_override", endpoint.server_name)] if endpoint.server_name else []
+    credentials = grpc.ssl_channel_credentials(endpoint.roots())
+    # A proxy of the environment is for the web; the signer is called directly, as by a proxy of the mesh.
+    options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
+    if endpoint.server_name:
+        options.append(("grpc.ssl_target_name_override", endpoint.server_name))
     with grpc.secure_channel(endpoint.address, credentials, options=options) as channel:
         method = channel.unary_unary(
             PATH,
@@ -86,8 +128,13 @@ def create_certificate(endpoint: Endpoint, call: CertificateCall) -> list[str]:
         try:
             answer = method(_request(call), metadata=_metadata(call), timeout=call.timeout)
         except grpc.RpcError as error:
-            raise CallFailed(error.code().name, error.details() or "") from None
+            raise _failure(error.code().name, error.details() or "") from None
     return list(answer.cert_chain)
+
+
+def _failure(code: str, details: str) -> CallFailed:
+    advice = next((advice for sign, advice in _UNTRUSTED.items() if sign in details), None)
+    return ServerNotTrusted(f"{advice} ({details})") if advice and code == "UNAVAILABLE" else CallFailed(code, details)
 
 
 def _request(call: CertificateCall) -> IstioCertificateRequest:

@@ -1,45 +1,51 @@
 """Backends' own sections. Backends know no configuration library: they bring a dataclass, and it is checked here."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from signer.config.complaints import BadConfig, Where
-from signer.config.durations import parse_duration
+from signer.config.complaints import Where, plain
 from signer.config.model import Config
+from signer.config.positions import KeyPath
+from signer.config.settings import keys_at, mirrored
 
 # Type name -> the dataclass of its settings; raises LookupError with a text for people.
 SettingsOf: TypeAlias = Callable[[str], type[Any]]
-_Complaint: TypeAlias = tuple[tuple[str | int, ...], str]
+_Complaint: TypeAlias = tuple[KeyPath, str]
 
 
-def backend_settings(config: Config, settings_of: SettingsOf, where: Where) -> dict[str, tuple[str, Any]]:
-    """Check every backend's section.
+def backend_settings(sections: object, settings_of: SettingsOf, where: Where) -> tuple[dict[str, Any], list[str]]:
+    """Check every backend's section, as far as it is one: the model complains of what is no mapping.
+
+    Args:
+        sections: The value of ``backends``, not checked in any way.
+        settings_of: Finds a backend type's settings class.
+        where: Where the values came from.
 
     Returns:
-        Backend name -> its type and its settings.
-
-    Raises:
-        BadConfig: With every complaint at once.
+        Backend name -> its type and its settings, and every complaint.
     """
-    complaints = [where.complain(location, text) for location, text in _undefined(config)]
+    complaints: list[str] = []
     checked: dict[str, tuple[str, Any]] = {}
-    for name, section in config.backends.items():
+    for name, section in sections.items() if isinstance(sections, dict) else ():
+        if not isinstance(name, str) or not isinstance(section, dict) or not all(isinstance(k, str) for k in section):
+            continue
         found, faults = _section(section, settings_of)
         complaints += [where.complain(("backends", name, *location), text) for location, text in faults]
         if found is not None:
             checked[name] = found
-    if complaints:
-        raise BadConfig(complaints)
-    return checked
+    return checked, complaints
+
+
+def undefined(config: Config, where: Where) -> list[str]:
+    """Complain of names of backends that there are none of."""
+    return [where.complain(location, text) for location, text in _undefined(config)]
 
 
 def _undefined(config: Config) -> Iterator[_Complaint]:
-    """Names of backends that there are none of."""
-    named: list[tuple[tuple[str | int, ...], str | None]] = [(("serving", "backend"), config.serving.backend)]
+    named: list[tuple[KeyPath, str | None]] = [(("serving", "backend"), config.serving.backend)]
     named += [(("routes", i, "backends", j), n) for i, r in enumerate(config.routes) for j, n in enumerate(r.backends)]
     for location, name in named:
         if name is not None and name not in config.backends:
@@ -55,27 +61,13 @@ def _section(section: dict[str, Any], settings_of: SettingsOf) -> tuple[tuple[st
         settings = settings_of(type_name)
     except LookupError as error:
         return None, [(("type",), str(error))]
-    values, faults = _prepared(settings, values)
-    if faults:
-        return None, faults
     try:
-        return (type_name, TypeAdapter(settings).validate_python(values)), []
+        return (type_name, TypeAdapter(mirrored(settings)).validate_python(values)), []
     except ValidationError as error:
-        return None, [(e["loc"], e["msg"]) for e in error.errors()]
+        return None, [(e["loc"], _text(settings, e)) for e in error.errors()]
 
 
-def _prepared(settings: type[Any], values: dict[str, Any]) -> tuple[dict[str, Any], list[_Complaint]]:
-    """Read ``timedelta`` fields as durations and refuse unknown keys."""
-    hints = get_type_hints(settings)
-    known = {f.name for f in dataclasses.fields(settings)}
-    prepared: dict[str, Any] = {}
-    faults: list[_Complaint] = []
-    for key, value in values.items():
-        if key not in known:
-            faults.append(((key,), f"no such key; this type has {', '.join(sorted(known))}"))
-            continue
-        try:
-            prepared[key] = parse_duration(value) if hints[key] is timedelta else value
-        except ValueError as error:
-            faults.append(((key,), str(error)))
-    return prepared, faults
+def _text(settings: type[Any], error: ErrorDetails) -> str:
+    """The settings may be another distribution's, which our documentation does not list."""
+    keys = keys_at(settings, error["loc"][:-1]) if error["type"] == "extra_forbidden" else []
+    return f"no such key; there are {', '.join(keys)}" if keys else plain(error)

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from signer.config.backends import SettingsOf, backend_settings
-from signer.config.complaints import BadConfig, Where
+from signer.config.backends import SettingsOf, backend_settings, undefined
+from signer.config.complaints import BadConfig, Where, plain
 from signer.config.model import Config
 from signer.config.positions import BadYaml, KeyPath, read_yaml
 
@@ -43,13 +43,20 @@ def load(
         BadConfig: With every complaint at once.
     """
     data, lines = _read(path) if path else ({}, {})
-    merged = merge(merge(base or {}, data), from_environment(os.environ if environment is None else environment))
-    where = Where(path, lines)
+    merged, where = merge(base or {}, data), Where(path, dict(lines))
+    for variable, key, value in from_environment(os.environ if environment is None else environment):
+        merged = merge(merged, _nest(key, value))
+        where.override(key, value, variable)
+    # Judged even where the model is wrong, so that nobody mends a file in two rounds.
+    backends, complaints = backend_settings(merged.get("backends"), settings_of, where)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        raise BadConfig([where.complain(e["loc"], e["msg"]) for e in error.errors()]) from None
-    return Loaded(config, backend_settings(config, settings_of, where))
+        raise BadConfig([*(where.complain(e["loc"], plain(e)) for e in error.errors()), *complaints]) from None
+    complaints = [*undefined(config, where), *complaints]
+    if complaints:
+        raise BadConfig(complaints)
+    return Loaded(config, backends)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -82,17 +89,15 @@ def variables(model: type[BaseModel] = Config, path: tuple[str, ...] = ()) -> It
             yield PREFIX + "_".join((*path, name)).upper(), (*path, name)
 
 
-def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Collect the keys that the environment sets. Variables of no key are left alone: Kubernetes makes some.
+def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Every variable that is given, its key and its value. Variables of no key are left alone: Kubernetes makes some.
 
     Raises:
         BadConfig: A value is not YAML.
     """
-    result: dict[str, Any] = {}
     for variable, path in variables():
         if variable in environment:
-            result = merge(result, _nest(path, _value(variable, environment[variable])))
-    return result
+            yield variable, path, _value(variable, environment[variable])
 
 
 def _value(variable: str, text: str) -> Any:

@@ -1,42 +1,13 @@
 """Every key of the configuration, with its unit, its default and why it is there. Unknown keys are refused."""
 
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from signer.config.durations import parse_duration
+from signer.config.fields import Address, CacheDuration, DnsName, Duration, IpAddresses, PositiveDuration, Ratio
 from signer.core.identity import TrustDomain
-
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than zero")
-    return value
-
-
-def _at_most_10s(value: timedelta) -> timedelta:
-    if value > timedelta(seconds=10):
-        raise ValueError("must be 10s at most: so much longer does a deleted pod's token live")
-    return value
-
-
-PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
-
-
-def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ValueError(f"write an address as host:port, such as 0.0.0.0:15012; this is {text!r:.60}")
-    return text
-
-
-Address: TypeAlias = Annotated[str, AfterValidator(_address)]
-Ratio: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Section(BaseModel):
@@ -72,7 +43,7 @@ class Authentication(Section):
 
     audiences: Annotated[list[str], Field(min_length=1)] = ["istio-ca"]
     """Tokens must be for one of these; ``istio-ca`` is what Istio projects."""
-    cache: Annotated[Duration, AfterValidator(_at_most_10s)] = timedelta(seconds=5)
+    cache: CacheDuration = timedelta(seconds=5)
     """How long a good verdict is remembered, at most 10 s: a deleted pod's token lives as much longer."""
     timeout: PositiveDuration = timedelta(seconds=5)
     """For one TokenReview, its retries included."""
@@ -145,9 +116,9 @@ class Certificates(Section):
 class Serving(Section):
     """The server's own certificate: from a backend, or from files."""
 
-    dns_names: list[str] = ["istio-signer.istio-system.svc"]
+    dns_names: list[DnsName] = ["istio-signer.istio-system.svc"]
     """The host part of ``caAddress`` must be among them."""
-    ip_addresses: list[IPv4Address | IPv6Address] = []
+    ip_addresses: IpAddresses = []
     """For proxies whose ``CA_ADDR`` is an address."""
     ttl: PositiveDuration = timedelta(hours=24)
     """The lifetime to ask the backend for."""

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 MIN_RSA_BITS = 2048
 # A bound on the CPU that one stranger's signature check may cost, not on strength.
 MAX_RSA_BITS = 8192
+# Go's and BoringSSL's bound: a larger one makes each verification slow, and peers refuse the key.
+MAX_RSA_EXPONENT_BITS = 32
 
 CURVES: dict[str, str] = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _CURVE_HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384]] = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384}
@@ -51,6 +53,8 @@ def describe(key: PublicKeyTypes) -> str:
 def weakness(key: PublicKeyTypes) -> str | None:
     """Say why a key may not be certified, or None if it may."""
     if isinstance(key, rsa.RSAPublicKey):
+        if key.public_numbers().e.bit_length() > MAX_RSA_EXPONENT_BITS:
+            return "the RSA key's public exponent is too large"
         if MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             return None
         return f"RSA keys must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, this one has {key.key_size}"

@@ -26,7 +26,10 @@ def parse_certificates(data: bytes) -> list[x509.Certificate]:
     Raises:
         ValueError: There is none, one cannot be parsed, or a block is something else.
     """
-    certificates = x509.load_pem_x509_certificates(data)
+    try:
+        certificates = x509.load_pem_x509_certificates(data)
+    except UNPARSABLE as error:
+        raise ValueError(f"a certificate cannot be parsed ({type(error).__name__})") from None
     if len(certificates) != data.count(_BEGIN):
         raise ValueError("not every PEM block is a whole certificate")
     return certificates

@@ -93,7 +93,7 @@ Subject: TypeAlias = SpiffeId | ServerNames
 
 @dataclass(frozen=True, slots=True)
 class SigningRequest:
-    """What a backend is asked to sign. Only the CSR checker makes the ``csr`` in it.
+    """What a backend is asked to sign. Only the CSR checker makes the ``csr`` in it, and for that ``subject`` alone.
 
     Attributes:
         id: The request's id, for logs and for names of remote objects.
@@ -108,6 +108,13 @@ class SigningRequest:
     validity: Validity
     signer_name: str = ""
     grant: Grant | None = None
+
+    def __post_init__(self) -> None:
+        # A CSR that was checked for one identity says nothing about another.
+        checked = self.csr.identity
+        fits = isinstance(self.subject, ServerNames) if checked is None else self.subject == checked
+        if not fits:
+            raise TypeError(f"the CSR was checked for {checked or 'a server'}, the request is for {self.subject}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from signer.core.errors import (
     BackendUnavailable,
     ChainRejected,
     CsrRejected,
+    Meaning,
     Overloaded,
     SignerError,
+    meaning,
 )
 from signer.core.keys import describe
 from signer.core.ports import Authenticator, Authorizer, Backend, BundleSource, Clock, Observer
@@ -128,6 +130,13 @@ class Pipeline:
         finally:
             self._parts.observer.record(trace.finish())
 
+    def refuse(self, request: IssueRequest, error: SignerError) -> Meaning:
+        """Record a call that never became a request; give what to tell its sender."""
+        trace = Trace(self._parts.clock, _outcome(request, self._parts.clock.now()))
+        trace.failed(error)
+        self._parts.observer.record(trace.finish())
+        return meaning(error)
+
     async def _run(self, request: IssueRequest, trace: Trace) -> tuple[str, ...]:
         parts, outcome = self._parts, trace.outcome
         trace.to("admission")
@@ -195,15 +204,19 @@ class Pipeline:
         return self._verifier.verify(issued, request, fresh, now)
 
 
+# Of a stranger's text in log and audit; identities and names that can be good are shorter.
+MAX_SHOWN = 320
+
+
 def _outcome(request: IssueRequest, now: datetime) -> Outcome:
     return Outcome(
         request_id=request.id,
         time=now.isoformat(timespec="milliseconds"),
         peer=request.peer,
-        cluster=request.credentials.cluster,
-        requested_identity=request.impersonated,
+        cluster=request.credentials.cluster[:MAX_SHOWN],
+        requested_identity=request.impersonated[:MAX_SHOWN],
         requested_ttl=request.ttl,
-        signer_name=request.signer_name,
+        signer_name=request.signer_name[:MAX_SHOWN],
     )
 
 

@@ -6,6 +6,9 @@ from signer.core.errors import CANCELLED, Code, SignerError, meaning
 from signer.core.ports import Clock
 from signer.core.types import Outcome
 
+# Reasons quote what strangers send.
+MAX_REASON = 512
+
 
 class Trace:
     """A stopwatch over stages, and the one writer of ``outcome``'s verdict."""
@@ -38,6 +41,7 @@ class Trace:
         else:
             told = meaning(error)
             outcome.reason = error.reason if isinstance(error, SignerError) else f"bug: {type(error).__name__}"
+        outcome.reason = outcome.reason[:MAX_REASON]
         outcome.code, outcome.citadel_error = told.code, told.citadel_error
         outcome.error = type(error).__name__
         if not isinstance(error, SignerError | asyncio.CancelledError):

@@ -1,11 +1,13 @@
 """Lines to a stream or file without ever making a request wait for the disk or for whoever reads the pipe."""
 
 import os
+import select
 import threading
 from collections import deque
 from pathlib import Path
 
 MAX_WAITING = 20_000
+MAX_CHARACTERS = 16 * 1024 * 1024
 _GATHER_SECONDS = 0.05
 _STDOUT, _STDERR = 1, 2
 
@@ -26,16 +28,19 @@ class LineSink:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._closing = False
+        self._size = 0
+        self._torn = False
         self._descriptor = _open(target)
         self._thread = threading.Thread(target=self._work, name=f"lines-{target}", daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
         """Queue one line, given without its newline. Never blocks, never raises."""
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING or self._size + len(line) > MAX_CHARACTERS:
             self.dropped += 1
             return
         self._waiting.append(line)
+        self._size += len(line)
         # Setting an event that is set costs a lock each time; under load the thread is awake anyway.
         if not self._wake.is_set():
             self._wake.set()
@@ -58,19 +63,27 @@ class LineSink:
 
     def _flush(self) -> None:
         while self._waiting:
-            count = min(len(self._waiting), 500)
-            batch = "\n".join(self._waiting.popleft() for _ in range(count)) + "\n"
-            if not self._write_all(batch.encode("utf-8", "backslashreplace")):
-                self.dropped += count
+            lines = [self._waiting.popleft() for _ in range(min(len(self._waiting), 500))]
+            # Approximate where both threads touch it at once; set right whenever the queue is empty.
+            self._size = max(0, self._size - sum(map(len, lines))) if self._waiting else 0
+            # After a torn line the next one starts afresh, so that only the torn one is lost.
+            data = ("\n" if self._torn else "") + "\n".join(lines) + "\n"
+            self._write_all(data.encode("utf-8", "backslashreplace"))
 
-    def _write_all(self, data: bytes) -> bool:
-        try:
-            while data:
+    def _write_all(self, data: bytes) -> None:
+        while data:
+            try:
                 data = data[os.write(self._descriptor, data) :]
-        except OSError:
-            # A full disk or a closed pipe: said by the counter, since there is nowhere left to write it.
-            return False
-        return True
+                self._torn = bool(data)
+            except BlockingIOError:
+                # Somebody made the pipe non-blocking: full is not broken, but at the end nobody waits for a reader.
+                select.select([], [self._descriptor], [], 1.0)
+                if self._closing:
+                    break
+            except OSError:
+                # A full disk or a closed pipe: said by the counter, since there is nowhere left to write it.
+                break
+        self.dropped += data.count(b"\n")
 
 
 def _open(target: str) -> int:

@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 _log = logging.getLogger("istio_signer.runtime")
+_LAST_SECONDS = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -83,4 +86,9 @@ def run(main: Callable[[], Awaitable[int]]) -> int:
 
 
 async def _call(main: Callable[[], Awaitable[int]]) -> int:
-    return await main()
+    code = await main()
+    # The loop joins its threads when it closes, and one of them may hang on a volume that does.
+    backstop = threading.Timer(_LAST_SECONDS, os._exit, (code,))
+    backstop.daemon = True
+    backstop.start()
+    return code

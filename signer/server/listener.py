@@ -29,11 +29,13 @@ class ListenerSettings:
         address: ``host:port``; port 0 picks a free one.
         max_connection_age: Seconds after which a connection is told to go elsewhere; spreads load after a roll-out.
         max_streams: Calls at once on one connection.
+        max_calls: Calls at once in all, those included whose message has not come yet.
     """
 
     address: str
     max_connection_age: float = 1800.0
     max_streams: int = 128
+    max_calls: int = 4096
 
 
 def options(settings: ListenerSettings) -> list[tuple[str, int]]:
@@ -53,6 +55,8 @@ def options(settings: ListenerSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", int(age * 1000)),
         ("grpc.max_connection_age_grace_ms", 30_000),
         ("grpc.so_reuseport", 0),
+        # For whoever opens a connection and says nothing.
+        ("grpc.server_handshake_timeout_ms", 10_000),
         # It refuses streams that the limit above allows; what is too much is decided, and said, by admission.
         ("grpc.http.overload_protection", 0),
     ]
@@ -64,7 +68,7 @@ class Listener:
     def __init__(self, service: CertificateService, settings: ListenerSettings) -> None:
         self._settings = settings
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=options(settings))
+        self._server = grpc.aio.server(options=options(settings), maximum_concurrent_rpcs=settings.max_calls)
         self._server.add_generic_rpc_handlers((service.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)

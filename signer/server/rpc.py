@@ -1,19 +1,20 @@
 """One gRPC call into one IssueRequest, and its outcome back into a status: nothing else is decided here."""
 
-import logging
+import asyncio
+import gc
 import secrets
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 
 from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from signer.core.errors import Meaning, meaning
+from signer.core.errors import CsrMalformed, Meaning, meaning
 from signer.core.types import Credentials, Secret
 from signer.issue.pipeline import IssueRequest, Pipeline
-
-_log = logging.getLogger("istio_signer.rpc")
 
 SERVICE = "istio.v1.auth.IstioCertificateService"
 METHOD = "CreateCertificate"
@@ -41,34 +42,78 @@ class CallLimits:
 
 
 class CertificateService:
-    """Serves ``IstioCertificateService``."""
+    """Serves ``IstioCertificateService``.
+
+    Messages come and go as bytes: a parser's error inside the library would end as UNKNOWN, unaudited. The message is
+    read here, against the deadline: the library would wait for it for ever.
+    """
 
     def __init__(self, pipeline: Pipeline, limits: CallLimits) -> None:
         self._pipeline = pipeline
         self._limits = limits
+        self._ballast = Ballast()
 
-    async def create_certificate(
-        self, request: IstioCertificateRequest, context: grpc.aio.ServicerContext
-    ) -> IstioCertificateResponse:
+    async def create_certificate(self, _: object, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one ``CreateCertificate``; a refusal is a status with a constant text and the request's id."""
-        call = issue_request(request, context, self._limits.budget(context.time_remaining()))
+        head = call_head(context, self._limits.budget(context.time_remaining()))
+        start = time.monotonic()
         try:
+            raw = await _first_message(context, head.budget)
+            self._ballast.add(len(raw) + head.weight)
+            call = head.with_message(IstioCertificateRequest.FromString(raw), head.budget - (time.monotonic() - start))
             chain = await self._pipeline.issue(call)
-        except Exception as error:  # noqa: BLE001  whatever it is, the caller gets a code from the table
+            return IstioCertificateResponse(cert_chain=chain).SerializeToString()
+        except DecodeError:
+            told = self._pipeline.refuse(head.request, CsrMalformed("the message is no IstioCertificateRequest"))
+        except NoMessage as error:
+            told = self._pipeline.refuse(head.request, CsrMalformed(str(error)))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  whatever it is, the caller gets a code from the table
             told = meaning(error)
-        else:
-            return IstioCertificateResponse(cert_chain=chain)
-        await context.abort(status_code(told), f"{told.public} (request {call.id})")
+        # Not set_code: that sends an empty message before the status, and a client may take it for an answer.
+        await context.abort(status_code(told), f"{told.public} (request {head.request.id})")
         raise AssertionError("unreachable: abort raises")
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """The method table for a server."""
-        method = grpc.unary_unary_rpc_method_handler(
-            self.create_certificate,
-            request_deserializer=IstioCertificateRequest.FromString,
-            response_serializer=IstioCertificateResponse.SerializeToString,
-        )
+        """The method table for a server. One message in, read by ourselves: to the library a stream of requests."""
+        method = grpc.stream_unary_rpc_method_handler(self.create_certificate)
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+
+
+class NoMessage(Exception):
+    """The call brought no message in time."""
+
+
+async def _first_message(context: grpc.aio.ServicerContext, budget: float) -> bytes:
+    try:
+        async with asyncio.timeout(budget):
+            message = await context.read()
+    except TimeoutError:
+        raise NoMessage(f"no message came within {budget:.1f} s") from None
+    if not isinstance(message, bytes):
+        raise NoMessage("the call carries no message, or one of over 1 MiB")
+    return message
+
+
+class Ballast:
+    """Has the garbage collector look once enough bytes have passed.
+
+    The library leaves every finished call in a reference cycle, message and metadata included. Calls of the usual
+    size weigh nothing; calls of a megabyte must not gather until the collector comes by the number of objects.
+    """
+
+    LIMIT = 16 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self._carried = 0
+
+    def add(self, size: int) -> None:
+        """Count the bytes of one call."""
+        self._carried += size
+        if self._carried > self.LIMIT:
+            self._carried = 0
+            gc.collect()
 
 
 def status_code(told: Meaning) -> grpc.StatusCode:
@@ -76,20 +121,45 @@ def status_code(told: Meaning) -> grpc.StatusCode:
     return grpc.StatusCode[told.code.value]
 
 
-def issue_request(request: IstioCertificateRequest, context: grpc.aio.ServicerContext, budget: float) -> IssueRequest:
-    """Take a call apart; nothing in it is believed."""
+@dataclass(frozen=True, slots=True)
+class CallHead:
+    """What is known of a call before its message.
+
+    Attributes:
+        request: An IssueRequest without a CSR.
+        budget: Seconds to work with.
+        weight: Characters of its metadata.
+    """
+
+    request: IssueRequest
+    budget: float
+    weight: int
+
+    def with_message(self, message: IstioCertificateRequest, budget: float) -> IssueRequest:
+        """Add the message, and what is left of the time."""
+        hints = message.metadata.fields if message.HasField("metadata") else {}
+        return replace(
+            self.request,
+            csr=message.csr,
+            ttl=message.validity_duration,
+            budget=budget,
+            signer_name=hint(hints, "CertSigner"),
+            impersonated=hint(hints, "ImpersonatedIdentity"),
+        )
+
+
+def call_head(context: grpc.aio.ServicerContext, budget: float) -> CallHead:
+    """Take a call apart as far as it is there; nothing in it is believed."""
     metadata = context.invocation_metadata() or ()
-    hints = request.metadata.fields if request.HasField("metadata") else {}
-    return IssueRequest(
+    request = IssueRequest(
         id=secrets.token_hex(8),
-        csr=request.csr,
-        ttl=request.validity_duration,
+        csr="",
+        ttl=0,
         credentials=Credentials(bearer_of(metadata), cluster_of(metadata)),
         budget=budget,
-        signer_name=hint(hints, "CertSigner"),
-        impersonated=hint(hints, "ImpersonatedIdentity"),
         peer=context.peer(),
     )
+    return CallHead(request, budget, sum(len(value) for _, value in metadata))
 
 
 def bearer_of(metadata: Iterable[tuple[str, str | bytes]]) -> Secret | None:

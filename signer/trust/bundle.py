@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Sequence
 
 from signer.core.chain import TrustBundle
@@ -70,13 +71,26 @@ class LiveBundle:
     async def _look(self, backend: Backend) -> BackendState:
         try:
             async with asyncio.timeout(self._patience):
-                self._known[backend.name] = info = await backend.issuer()
+                info = await backend.issuer()
+                # Roots that make no bundle must fail here, where it is this backend's fault alone.
+                TrustBundle.of(info.roots)
+                self._known[backend.name] = info
                 await backend.probe()
+            return BackendState(True, not_after=info.window[1].timestamp() if info.window else None)
         except TimeoutError:
             return BackendState(False, f"no answer within {self._patience} s")
         except BackendError as error:
             return BackendState(False, error.reason)
-        return BackendState(True, not_after=info.window[1].timestamp() if info.window else None)
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not keep the other backends from signing
+            return self._bug(backend, error)
+
+    def _bug(self, backend: Backend, error: Exception) -> BackendState:
+        """Log a bug's frames, but once and not at each look; never its message, which may quote anything."""
+        state = BackendState(False, f"bug: {type(error).__name__}")
+        if self._health.backends().get(backend.name) != state:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("backend %s: %s\n%s", backend.name, state.reason, frames)
+        return state
 
     def _rebuild(self) -> None:
         fresh = TrustBundle.of(root for info in self._known.values() for root in info.roots)

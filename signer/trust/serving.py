@@ -6,6 +6,7 @@ A renewal that fails never takes the old certificate away: it serves until it en
 import asyncio
 import logging
 import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -128,12 +129,18 @@ class ServingCertificate:
         try:
             pair = await self._source.obtain()
         except (SignerError, PairUnavailable) as error:
-            kept = f"the old one serves until {self._pair.window[1].isoformat()}" if self._pair else "none is in use"
-            _log.error("no new serving certificate, %s: %s", kept, error)
-            self._told(Renewal(False, self._pair, None))
-            return False
+            return self._failed(str(error))
+        except Exception as error:  # noqa: BLE001  a source's bug must not end what the old pair still serves
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            return self._failed(f"bug: {type(error).__name__}\n{frames}")
         self._take(pair)
         return True
+
+    def _failed(self, reason: str) -> bool:
+        kept = f"the old one serves until {self._pair.window[1].isoformat()}" if self._pair else "none is in use"
+        _log.error("no new serving certificate, %s: %s", kept, reason)
+        self._told(Renewal(False, self._pair, None))
+        return False
 
     def _take(self, pair: KeyPair) -> None:
         self._due = due = self._source.due(pair)

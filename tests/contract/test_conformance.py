@@ -13,7 +13,7 @@ from signer.core.ports import AnnouncesChange
 from signer.core.types import ServerNames, SigningRequest
 from signer.core.verify import ChainVerifier
 from tests.contract.far_sides import FAR_SIDES, FarSide
-from tests.corpus.answers import asked
+from tests.corpus.answers import asked, server_asked
 from tests.support.clock import FakeClock
 
 
@@ -42,7 +42,7 @@ async def test_what_it_signs_passes_verification_and_is_laid_out_for_proxies(far
 
 async def test_it_signs_for_a_server_too(far: FarSide) -> None:
     await far.prepare()
-    await _proven(far, replace(asked(), subject=ServerNames(dns=("istio-signer.istio-system.svc",))))
+    await _proven(far, server_asked(ServerNames(dns=("istio-signer.istio-system.svc",))))
 
 
 async def test_a_wish_past_the_issuers_end_is_shortened(far: FarSide) -> None:

@@ -8,7 +8,8 @@ from functools import cache
 from cryptography import x509
 
 from signer.core.chain import TrustBundle
-from signer.core.types import IssuedChain, SigningRequest
+from signer.core.csr_rules import own_server_csr
+from signer.core.types import IssuedChain, ServerNames, SigningRequest
 from signer.core.validity import Validity, Window
 from tests.corpus.build import IDENTITY, URI, checked_csr
 from tests.support.clock import HOUR, NOW
@@ -35,6 +36,11 @@ class Answer:
 def asked() -> SigningRequest:
     """The request that all of these answer."""
     return SigningRequest("r-1", IDENTITY, checked_csr(), ASKED)
+
+
+def server_asked(names: ServerNames) -> SigningRequest:
+    """The same, for a server's own certificate."""
+    return SigningRequest("r-1", names, own_server_csr(checked_csr().parsed), ASKED)
 
 
 @cache

@@ -70,8 +70,11 @@ def test_live_question_that_nobody_answers(good: Path, ca: Ca, tmp_path: Path) -
     good.write_text(yaml.safe_dump(settings(tmp_path, ca.directory, access, {})))
     done = check(good, "--live")
 
-    assert done.code == 1
+    assert done.code == 3, "nothing is wrong but that"
     assert "the API server gives no answer" in done.out
+
+    good.write_text(yaml.safe_dump(settings(tmp_path, tmp_path / "no-ca", access, {})))
+    assert check(good, "--live").code == 1, "something else is wrong too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ BROKEN = {
     "address": Broken(f"{LOCAL}listen:\n  http: '15014'\n", "3: listen.http:", "host:port"),
     "port": Broken(f"{LOCAL}listen:\n  http: a:99999\n", "3: listen.http:", "host:port"),
     "cache": Broken(f"{LOCAL}authentication:\n  cache: 1m\n", "3: authentication.cache:", "10s"),
-    "audiences": Broken(f"{LOCAL}authentication:\n  audiences: []\n", "3: authentication.audiences:", "at least 1"),
+    "audiences": Broken(
+        f"{LOCAL}authentication:\n  audiences: []\n", "3: authentication.audiences:", "1 or more entries"
+    ),
     "trust-domain": Broken(f"{LOCAL}trust_domain: a b\n", "2: trust_domain:", ""),
     "route-backend": Broken(f"{LOCAL}routes:\n- backends: [other]\n", "3: routes.0.backends", "'other' is not defined"),
     "serving-backend": Broken(f"{LOCAL}serving:\n  backend: other\n", "3: serving.backend:", "'other' is not defined"),

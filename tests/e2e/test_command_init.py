@@ -83,6 +83,24 @@ def test_init_encrypts_both_keys(tmp_path: Path) -> None:
         load_pem_private_key(data, b"correct horse")
 
 
+def test_init_tells_the_real_ends(tmp_path: Path) -> None:
+    """An intermediate never outlives its root, whatever was asked for."""
+    done = istio_signer("init", "--directory", tmp_path / "ca", "--root-ttl", "30d", "-o", "json")
+    ends = done.json()["not_after"]
+    assert ends["intermediate"] == ends["root"]
+
+    done = istio_signer("init", "--directory", tmp_path / "other", "--root-ttl", "30d")
+    certificate = x509.load_pem_x509_certificate((tmp_path / "other" / "ca-cert.pem").read_bytes())
+    assert f"intermediate valid to {certificate.not_valid_after_utc.isoformat()}" in done.out
+    assert "365d" not in done.out
+
+
+def test_init_where_nothing_can_be_made() -> None:
+    done = istio_signer("init", "--directory", "/proc/nowhere")
+
+    assert (done.code, done.err) == (1, "istio-signer init: /proc/nowhere: No such file or directory\n")
+
+
 def test_init_apart_root(tmp_path: Path) -> None:
     done = istio_signer("init", "--directory", tmp_path / "ca", "--root-directory", tmp_path / "safe")
 
@@ -108,6 +126,33 @@ def test_demo_passes(tmp_path: Path) -> None:
     assert "the server saw  spiffe://cluster.local/ns/demo/sa/frontend" in done.out
     assert "the client saw  spiffe://cluster.local/ns/demo/sa/backend" in done.out
     assert "done: issued, rotated, proven" in done.out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--ttl", "0"],
+        ["--ttl", "-5"],
+        ["--ttl", "86401"],
+        ["--grace-ratio", "2"],
+        ["--grace-ratio", "nan"],
+        ["--rotations", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_demo_with_a_wrong_option_is_a_usage_error(tmp_path: Path, wrong: list[str]) -> None:
+    done = istio_signer("demo", "--directory", tmp_path / "demo", *wrong, timeout=20)
+
+    assert done.code == 2
+    assert f"argument {wrong[0]}: give a " in done.err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_demo_where_nothing_can_be_written() -> None:
+    done = istio_signer("demo", "--directory", "/proc/nowhere")
+
+    assert done.code == 1
+    assert done.err == "istio-signer demo: /proc/nowhere: No such file or directory\n"
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

@@ -82,9 +82,44 @@ def test_nobody_there_is_code_3(request_: Request) -> None:
     assert "UNAVAILABLE" in done.err
 
 
-def test_server_of_other_roots_is_code_3(request_: Request, tmp_path: Path) -> None:
+def test_server_of_other_roots_is_code_1(request_: Request, tmp_path: Path) -> None:
+    """No later call would do better; and only we say so, not gRPC's core as well."""
     assert istio_signer("init", "--directory", tmp_path / "other").code == 0
-    assert request_("--roots", tmp_path / "other" / "root-cert.pem", "--timeout", "5").code == 3
+    done = request_("--roots", tmp_path / "other" / "root-cert.pem", "--timeout", "5")
+
+    assert done.code == 1
+    assert "its certificate does not lead to a root in the roots file" in done.err
+    assert "look at --roots and --server-name" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_server_of_another_name_is_code_1(request_: Request) -> None:
+    done = request_("--server-name", "other.example", "--timeout", "5")
+
+    assert done.code == 1
+    assert "its certificate is for other names than the one expected" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_port_without_tls_is_code_1(request_: Request, signer: SignerProcess) -> None:
+    done = request_("--address", f"127.0.0.1:{signer.http_port}", "--timeout", "5")
+
+    assert done.code == 1
+    assert "it speaks no TLS" in done.err
+
+
+def test_roots_that_are_none(request_: Request, tmp_path: Path) -> None:
+    (tmp_path / "roots").write_text("no PEM")
+    done = request_("--roots", tmp_path / "roots")
+
+    assert done.code == 2
+    assert f"--roots {tmp_path / 'roots'}: holds no PEM certificates" in done.err
+
+
+def test_output_that_cannot_be_written(request_: Request) -> None:
+    done = request_("--output-dir", "/proc/nowhere")
+
+    assert (done.code, done.err) == (1, "istio-signer request: /proc/nowhere: No such file or directory\n")
 
 
 @pytest.mark.parametrize(
@@ -96,9 +131,11 @@ def test_server_of_other_roots_is_code_3(request_: Request, tmp_path: Path) -> N
         ["--token-file", "/nowhere"],
         ["--csr", "/nowhere"],
         ["--key-type", "dsa"],
+        ["--timeout", "-1"],
+        ["--timeout", "nan"],
         ["stray"],
     ],
-    ids=lambda wrong: wrong[0],
+    ids=" ".join,
 )
 def test_wrong_usage_is_code_2(request_: Request, wrong: list[str]) -> None:
     done = request_(*wrong)
@@ -129,10 +166,10 @@ def test_explain_judges_a_token(explain: Request, workload: Workload) -> None:
     assert workload.token_file.read_text() not in done.out
     facts = explain("--token-file", workload.token_file, "-o", "json").json()
     assert (facts["identity"], facts["route"]) == (workload.spiffe_id, "short")
-    assert (facts["proven by"], facts["backends"]) == ("token-review", "local")
-    assert facts["pod"].startswith(f"{workload.pod} (uid ")
-    assert facts["lifetime"].startswith("1h")
-    for value in facts.values():
+    assert (facts["decision"], facts["proven_by"], facts["backends"]) == ("would sign", "token-review", ["local"])
+    assert facts["pod"]["name"] == workload.pod
+    assert facts["lifetime_seconds"] == 3600
+    for value in (facts["identity"], facts["proven_by"], facts["pod"]["uid"], "short", "local", "1h, or less"):
         assert value in done.out
 
 
@@ -144,13 +181,36 @@ def test_explain_a_refused_token(explain: Request, workload: Workload) -> None:
     assert "refused with UNAUTHENTICATED (AuthenticationFailed)" in done.err
     assert "other" in done.err, "operators get the exact reason"
 
+    told = explain("--token-file", workload.token_file, "-o", "json")
+    assert (told.code, told.err) == (1, "")
+    refusal = told.json()
+    assert "other" in refusal.pop("reason")
+    assert refusal == {"decision": "refused", "code": "UNAUTHENTICATED", "error": "AuthenticationFailed"}
+
 
 def test_explain_an_assumed_identity_asks_nobody(explain: Request, tmp_path: Path) -> None:
     identity = "spiffe://cluster.local/ns/shop/sa/other"
     done = explain("--identity", identity, "-o", "json", access=tmp_path / "nowhere")
 
     assert done.code == 0, done.err
-    assert done.json()["route"] == "rest"
+    facts = done.json()
+    assert (facts["route"], facts["proven_by"], facts["pod"]) == ("rest", "assumed", None)
+    assert "pod        assumed" in explain("--identity", identity).out
+
+
+@pytest.mark.parametrize(
+    ("identity", "options", "reason"),
+    [
+        ("spiffe://elsewhere/ns/shop/sa/app", [], "IdentityRejected): it is of trust domain elsewhere"),
+        ("spiffe://cluster.local/ns/shop/sa/app", ["--cluster-id", "x"], "AuthenticationFailed): unknown cluster 'x'"),
+    ],
+    ids=["trust-domain", "cluster"],
+)
+def test_explain_refuses_what_cannot_be(explain: Request, identity: str, options: list[str], reason: str) -> None:
+    done = explain("--identity", identity, *options)
+
+    assert done.code == 1
+    assert reason in done.err
 
 
 def test_explain_without_a_route(explain: Request) -> None:
@@ -167,3 +227,9 @@ def test_explain_while_the_api_server_is_away(explain: Request, workload: Worklo
 
     assert done.code == 3
     assert "AuthenticationUnavailable" in done.err
+    told = explain("--token-file", workload.token_file, "-o", "json", access=access)
+    assert (told.code, told.json()["decision"]) == (3, "refused")
+
+
+def test_explain_without_a_kubeconfig_is_code_2(explain: Request, workload: Workload, tmp_path: Path) -> None:
+    assert explain("--token-file", workload.token_file, access=tmp_path / "nowhere").code == 2

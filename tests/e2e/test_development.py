@@ -52,6 +52,25 @@ def test_its_options_alone_do_not_start_it(tmp_path: Path) -> None:
     assert "--directory belongs to --development" in done.err
 
 
+def test_half_a_ca_is_told(tmp_path: Path) -> None:
+    """Neither used nor made whole over what is there."""
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca" / "ca-key.pem").write_text("precious")
+    done = istio_signer("serve", "--development", "--directory", tmp_path / "ca", *LOOPBACK)
+
+    assert done.code == 1
+    assert f"{tmp_path / 'ca' / 'ca-key.pem'} exists; choose another directory" in done.err
+    assert "Traceback" not in done.err
+    assert (tmp_path / "ca" / "ca-key.pem").read_text() == "precious"
+
+
+def test_no_place_for_a_ca() -> None:
+    done = istio_signer("serve", "--development", "--directory", "/proc/nowhere", *LOOPBACK)
+
+    assert (done.code, "Traceback" in done.err) == (1, False)
+    assert "/proc/nowhere: no CA can be made there: No such file or directory" in done.err
+
+
 def test_it_is_loud_and_issues(tmp_path: Path) -> None:
     ca = tmp_path / "ca"
     with SignerProcess(tmp_path, ["--development", "--directory", ca, *LOOPBACK], ca / "root-cert.pem") as signer:

@@ -44,7 +44,7 @@ def taken() -> Iterator[str]:
 def test_missing_kubeconfig(ca: Ca, tmp_path: Path) -> None:
     done = serve(tmp_path, ca.directory, tmp_path / "nowhere")
 
-    assert done.code == 1
+    assert done.code == 2
     assert "Traceback" not in done.err
     assert f"{tmp_path / 'nowhere'}" in done.err
     assert "kubeconfig" in done.err
@@ -56,7 +56,7 @@ def test_broken_kubeconfig(ca: Ca, tmp_path: Path) -> None:
     broken.write_text("clusters: [")
     done = serve(tmp_path, ca.directory, broken)
 
-    assert done.code == 1
+    assert done.code == 2
     assert str(broken) in done.err
     assert "Traceback" not in done.err
 
@@ -64,7 +64,7 @@ def test_broken_kubeconfig(ca: Ca, tmp_path: Path) -> None:
 def test_outside_a_cluster_and_without_a_kubeconfig(ca: Ca, tmp_path: Path) -> None:
     done = serve(tmp_path, ca.directory, tmp_path, clusters=[{"id": "Kubernetes"}])
 
-    assert done.code == 1
+    assert done.code == 2
     assert "this is no pod of a cluster" in done.err
     assert "kubeconfig" in done.err
     assert "serve --development" in done.err

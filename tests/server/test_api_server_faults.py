@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
-from signer.authn.token_review import GROUP
+from signer.authn.token_review import GROUP, PATH
 from tests.cluster.poll import until
 from tests.corpus.build import good_csr
 from tests.server import cas, fake_api
@@ -160,3 +162,27 @@ def test_an_askers_leaving_does_not_end_the_question(
 
 def test_kubeconfig_is_not_shown(server: Running, tmp_path: Path) -> None:
     assert "the-signers-own-credential" not in server.http("/metrics")[1]
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_redirects_are_not_followed(
+    loops: LoopThread, server: Running, fake: FakeApi, client: Client, code: int
+) -> None:
+    """Elsewhere the token would be seen, and somebody else's verdict believed."""
+    with fake_api.faking(loops) as elsewhere:
+
+        async def respond(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+            return web.json_response({}, status=code, headers={"Location": f"http://127.0.0.1:{elsewhere.port}{PATH}"})
+
+        fake.respond = respond
+        refused(server, client, call(), "AuthenticationUnavailable", f"HTTP {code}")
+        assert elsewhere.calls == 0
+
+
+@pytest.mark.parametrize("text", ["etcdserver: request timed out", "context deadline exceeded", "connection refused"])
+def test_the_api_servers_own_troubles_are_no_bad_token(
+    server: Running, fake: FakeApi, client: Client, text: str
+) -> None:
+    """It puts them where it puts its refusals."""
+    fake.respond = verdict(authenticated=None, error=f"[invalid bearer token, {text}]")
+    refused(server, client, call(), "AuthenticationUnavailable", text)

@@ -9,7 +9,7 @@ from tests.server.bad_input import MIB, REVIEW_ROWS, ROWS, ReviewRow, Row
 from tests.server.calls import Client, bearer
 from tests.server.review import Review
 from tests.server.running import Running
-from tests.server.verdicts import Marks, check_success, refused, still_serves
+from tests.server.verdicts import Marks, check_success, only_line, refused, still_serves
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,12 @@ def test_token_row(reviewed: Running, review: Review, row: ReviewRow) -> None:
 
 
 def test_over_1_mib_of_message(developing: Running, client: Client) -> None:
-    """The library refuses it before anything is read, so nothing is audited."""
+    """The library refuses it with a code of its own; the call is audited all the same."""
     marks = Marks.of(developing)
     call = replace(developing.good(), csr="x" * MIB)
     reply = client.send(call)
     assert (reply.code, reply.chain) == ("RESOURCE_EXHAUSTED", ())
-    assert developing.audit.size() == marks.audit
+    assert "or one of over 1 MiB" in only_line(developing, marks)["reason"]
     still_serves(developing, client)
 
 

@@ -1,7 +1,9 @@
 """What is written down must be true: help text, tables of keys, metrics and errors, manifests, examples, links."""
 
+import asyncio
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +15,13 @@ import yaml
 from signer.cli.common import settings_of
 from signer.cli.main import VERBS, main
 from signer.config.load import Loaded, load, variables
-from signer.core.errors import MEANINGS
+from signer.core.chain import TrustBundle
+from signer.core.errors import MEANINGS, BackendUnavailable
+from signer.core.spec import BackendContext, BackendSpec
+from signer.core.verify import ChainVerifier
 from signer.observe.metrics import CITADEL_COUNTERS, CITADEL_GAUGES, OWN
+from tests.corpus.answers import asked
+from tests.support.clock import FakeClock
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -115,6 +122,18 @@ def test_every_key_says_what_it_is_for() -> None:
     assert [key.path for key in generate.all_keys() if not key.purpose] == []
 
 
+def test_bounds_are_told_of_keys_that_may_be_left_out_too() -> None:
+    types = {key.path: key.type for key in generate.all_keys()}
+    assert types["routes[].profile.ttl_jitter"] == types["certificates.ttl_jitter"] == "number, at least 0.0, under 1.0"
+    assert types["routes[].profile.max_ttl"] == types["certificates.max_ttl"] == "duration, over 0s"
+
+
+def test_only_istios_metrics_are_untyped() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", generate.metrics(), re.MULTILINE)
+    untyped = {name for name, kind in rows if kind == "untyped"}
+    assert untyped == {spec.name for table in (CITADEL_COUNTERS, CITADEL_GAUGES) for spec in table.values()}
+
+
 def test_operations_page_has_every_metric_and_no_other() -> None:
     text = _text(DOCS / "operations.md")
     known = {spec.name for table in (CITADEL_COUNTERS, CITADEL_GAUGES, OWN) for spec in table.values()}
@@ -211,9 +230,9 @@ def test_istio_values_name_the_deployed_signer(configured: Loaded) -> None:
     address = values["global"]["caAddress"]
     assert address == f"{name}.{namespace}.svc:15012"
     assert address.rpartition(":")[0] in configured.config.serving.dns_names
-    assert values["meshConfig"]["trustDomain"] == configured.config.trust_domain
-    # Until roots are distributed by the signer, switching istiod's CA off would leave new namespaces without any.
-    assert "pilot" not in values
+    # It is laid over the values of a mesh that runs: any other key would change, unasked, what somebody chose there. A
+    # trust domain would give every workload another identity; switching istiod's CA off, no roots for new namespaces.
+    assert values == {"global": {"caAddress": address}}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -226,6 +245,28 @@ def test_configuration_in_the_readme_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(block, encoding="utf-8")
     assert set(_load(path).backends) == {"local"}
+
+
+async def test_backend_in_the_architecture_page_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", _text(DOCS / "architecture.md"), re.DOTALL)
+    module = ModuleType("backends_example")
+    # Dataclasses look up their module.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(code, module.__dict__)
+    spec: BackendSpec = module.__dict__["SPEC"]
+    context, settings = BackendContext("example", FakeClock()), spec.settings()
+    backend = spec.build(settings, context)
+
+    assert backend.name == "example"
+    assert [finding.level for finding in spec.check(settings, context)] == ["warning"]
+    assert generate._attributes(spec.settings.__doc__).keys() == {"lifetime"}
+    with pytest.raises(BackendUnavailable):
+        await backend.probe()
+    await backend.start()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(backend.run(), 0.01)
+    bundle = TrustBundle.of((await backend.issuer()).roots)
+    ChainVerifier().verify(await backend.sign(asked()), asked(), bundle, FakeClock().now())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

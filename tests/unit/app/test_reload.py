@@ -35,19 +35,19 @@ class Desk:
     """A Reload whose next reading a test decides."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self.next: Loaded | BadConfig | None = None
+        self.next: Loaded | Exception | None = None
         self.applied: list[Config] = []
         self.reload = Reload(loaded, self._read, self._apply)
 
     def _read(self) -> Loaded | None:
-        if isinstance(self.next, BadConfig):
+        if isinstance(self.next, Exception):
             raise self.next
         return self.next
 
     def _apply(self, config: Config) -> None:
         for route in config.routes:
             if "missing" in route.backends:
-                raise LookupError("missing")
+                raise LookupError("backend 'missing' is new: restart to add it")
         self.applied.append(config)
 
 
@@ -78,6 +78,32 @@ async def test_an_unusable_file_changes_nothing_and_is_told(tmp_path: Path, capl
     assert "config.yaml:3: routes: nonsense" in caplog.text
 
 
+async def test_a_bug_changes_nothing_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(_loaded(tmp_path))
+    desk.next = KeyError("hunter2")
+    await desk.reload.look()
+    assert desk.applied == []
+    assert "the old one stays: bug: KeyError\n" in caplog.text
+    assert "in _read" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_the_grace_ratio_waits_for_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(_loaded(tmp_path))
+    desk.next = _loaded(tmp_path, "certificates: {grace_ratio: 0.3, default_ttl: 1h}\n")
+    for _ in range(2):
+        await desk.reload.look()
+    assert caplog.text.count("changes of certificates.grace_ratio wait for a restart") == 2
+
+
+async def test_the_logs_format_waits_for_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(_loaded(tmp_path))
+    desk.next = _loaded(tmp_path, "logging: {format: json}\n")
+    for _ in range(2):
+        await desk.reload.look()
+    assert caplog.text.count("changes of logging wait for a restart") == 2
+
+
 async def test_routes_to_a_backend_that_is_not_running_are_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -88,7 +114,7 @@ async def test_routes_to_a_backend_that_is_not_running_are_refused(
     desk.next = load(path, settings_of, environment={})
     await desk.reload.look()
     assert desk.applied == []
-    assert "it needs a restart" in caplog.text
+    assert "the old one stays: backend 'missing' is new: restart to add it\n" in caplog.text
 
 
 def test_changed_keys_compares_backends_and_logging(tmp_path: Path) -> None:

@@ -51,3 +51,20 @@ def test_installed_but_no_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     _installed(monkeypatch, "backends.local:LocalBackend")
     with pytest.raises(UnknownBackend, match="does not name a BackendSpec"):
         spec("mine")
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"), [("no.such.module:SPEC", "ModuleNotFoundError"), ("backends.local:NONE", "AttributeError")]
+)
+def test_installed_but_not_loadable(value: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A complaint about the configuration, not the end of the process."""
+    _installed(monkeypatch, value)
+    with pytest.raises(UnknownBackend, match=f"^backend type 'mine' cannot be loaded: {fault}$"):
+        spec("mine")
+
+
+def test_built_in_but_not_loadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose library is not installed."""
+    monkeypatch.setitem(backends.BUILT_IN, "vault", "no.such.module:SPEC")
+    with pytest.raises(UnknownBackend, match="backend type 'vault' cannot be loaded: ModuleNotFoundError"):
+        spec("vault")

@@ -7,8 +7,9 @@ import pickle
 
 import pytest
 
-from signer.core.types import Credentials, Outcome, Secret, ServerNames
-from tests.corpus.answers import asked
+from signer.core.identity import SpiffeId
+from signer.core.types import Credentials, Outcome, Secret, ServerNames, SigningRequest, Subject
+from tests.corpus.answers import asked, server_asked
 
 _TOKEN = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"
 
@@ -67,3 +68,17 @@ def test_outcome_fails_by_default() -> None:
 def test_server_names() -> None:
     """Written as a list."""
     assert str(ServerNames(("a", "b"))) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("request_", "subject"),
+    [
+        pytest.param(asked(), ServerNames(("istiod",)), id="a workload's CSR for a server"),
+        pytest.param(asked(), SpiffeId.parse("spiffe://cluster.local/ns/other/sa/api"), id="for another workload"),
+        pytest.param(server_asked(ServerNames(("a",))), asked().subject, id="a server's CSR for a workload"),
+    ],
+)
+def test_a_request_is_for_whom_its_csr_was_checked(request_: SigningRequest, subject: Subject) -> None:
+    """Anything else would sign a key that was checked for somebody else."""
+    with pytest.raises(TypeError, match="the CSR was checked for"):
+        dataclasses.replace(request_, subject=subject)

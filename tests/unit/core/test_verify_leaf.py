@@ -1,6 +1,5 @@
 """The table of leaf checks: each check alone stops something."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -8,7 +7,7 @@ from cryptography import x509
 
 from signer.core.types import ServerNames
 from signer.core.verify_leaf import LEAF_CHECKS, Leaf, expected_names, leaf_fault
-from tests.corpus.answers import Answer, asked, leaf
+from tests.corpus.answers import Answer, asked, leaf, server_asked
 from tests.corpus.build import IDENTITY, URI
 from tests.corpus.case import Case
 from tests.corpus.chains_leaf import CORPUS
@@ -51,7 +50,7 @@ def test_good() -> None:
 
 def _named(names: list[x509.GeneralName]) -> str | None:
     extensions = changed(leaf_extensions(URI), (x509.SubjectAlternativeName(names), True))
-    return leaf_fault(leaf(extensions=extensions), replace(asked(), subject=_NAMES), NOW)
+    return leaf_fault(leaf(extensions=extensions), server_asked(_NAMES), NOW)
 
 
 def test_server_names() -> None:

@@ -56,6 +56,31 @@ async def test_a_failing_backend_keeps_its_roots(part: str, error: Exception) ->
     assert health.ready
 
 
+@pytest.mark.parametrize("part", ["describing", "probing"])
+async def test_a_backends_bug_is_its_own(part: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The others go on; the log shows where, once, and never the text, which may quote a secret."""
+    a, b = FakeBackend("a", A), FakeBackend("b", B)
+    getattr(a, part).fault = KeyError("hunter2")
+    live, health = _live(a, b)
+    await live.refresh()
+    await live.refresh()
+    assert health.backends()["a"] == BackendState(False, "bug: KeyError")
+    assert health.backends()["b"].up
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert record.getMessage().startswith("backend a: bug: KeyError\n")
+    assert "fakes.py" in record.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_backend_that_describes_nothing() -> None:
+    """What makes no bundle is not remembered."""
+    a, b = FakeBackend("a", A), FakeBackend("b", B)
+    a.roots = (Ca(None, A.key),)  # type: ignore[arg-type]
+    live, health = _live(a, b)
+    assert await live.refresh() == _bundle(B)
+    assert health.backends()["a"].reason.startswith("bug: ")
+
+
 async def test_a_backend_that_hangs() -> None:
     """Bounded, and the others are not held up."""
     a, b = FakeBackend("a", A), FakeBackend("b", B)

@@ -122,6 +122,23 @@ async def test_a_failure_keeps_the_old_one(fault: Exception, desk: Desk, caplog:
     assert message == f"no new serving certificate, the old one serves until 2025-06-02T12:00:00+00:00: {fault}"
 
 
+async def test_a_bug_is_a_failed_renewal(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Told with its frames, never with its text; it does not end the process."""
+    desk.start()
+    await desk.becomes(1)
+    desk.source.fault = KeyError("hunter2")
+    desk.clock.advance(DAY / 2)
+    await desk.renewals(2)
+    assert desk.told[1] == Renewal(False, desk.serving.pair, None)
+    message = caplog.records[-1].getMessage()
+    assert "bug: KeyError\n" in message
+    assert "in obtain" in message
+    assert "hunter2" not in caplog.text
+    desk.source.fault = None
+    desk.clock.advance(60)
+    await desk.becomes(2)
+
+
 async def test_retries_back_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon at first, then more and more slowly, a minute at most."""
     monkeypatch.setattr(random, "uniform", lambda low, high: high)

@@ -1,0 +1,64 @@
+"""Objects from the configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from signer.app import build
+from signer.app.build import build_callers, build_router
+from signer.config.model import Cluster, Config, RouteSection
+from signer.kube.api import NoCluster
+from tests.support.clock import FakeClock
+from tests.support.fakes import FakeBackend
+
+_CONFIG = Config(backends={"one": {"type": "local"}})
+
+
+class FakeApi:
+    """A connection that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def close(self) -> None:
+        """Note it."""
+        self.closed += 1
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    """What connecting gives, except for a kubeconfig that is named ``broken``."""
+    made = FakeApi()
+
+    async def connect(kubeconfig: Path | None, context: str | None) -> FakeApi:
+        if kubeconfig is not None:
+            raise NoCluster("broken")
+        return made
+
+    monkeypatch.setattr(build, "connect", connect)
+    return made
+
+
+def test_a_route_to_a_new_backend() -> None:
+    """A running server cannot start one; it says what can."""
+    routed = _CONFIG.model_copy(update={"routes": [RouteSection(backends=["two"])]})
+    with pytest.raises(LookupError) as refusal:
+        build_router(routed, {"one": FakeBackend("one")})
+    assert str(refusal.value) == "backend 'two' is new: restart to add it"
+
+
+async def test_callers_are_closed_at_the_end(api: FakeApi) -> None:
+    """And not before."""
+    callers = await build_callers(_CONFIG, FakeClock(), lambda _: None, None)
+    assert api.closed == 0
+    for close in callers.closers:
+        await close()
+    assert api.closed == 1
+
+
+async def test_what_was_opened_is_closed_where_another_cluster_fails(api: FakeApi) -> None:
+    """Nobody else could."""
+    two = [Cluster(id="a"), Cluster(id="b", kubeconfig=Path("broken"))]
+    with pytest.raises(NoCluster, match=r"clusters\.1\.kubeconfig: broken"):
+        await build_callers(_CONFIG.model_copy(update={"clusters": two}), FakeClock(), lambda _: None, None)
+    assert api.closed == 1
