@@ -21,7 +21,7 @@ class PatientThread:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._busy: threading.Thread | None = None
+        self._busy = False
 
     async def do(self, work: Callable[[], T]) -> T:
         """Do the work; whatever it raises is raised here.
@@ -29,35 +29,35 @@ class PatientThread:
         Raises:
             Hanging: It takes too long. It may still end later, and nobody will look.
         """
-        if self._busy is not None and self._busy.is_alive():
+        if self._busy:
             raise Hanging(f"still no end after {self._seconds:.0f} s and more")
+        self._busy = True
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._busy = threading.Thread(target=_run, args=(work, loop, done), name="files", daemon=True)
-        self._busy.start()
+        threading.Thread(target=self._run, args=(work, loop, done), name="files", daemon=True).start()
         try:
             async with asyncio.timeout(self._seconds):
                 return await done
         except TimeoutError:
             raise Hanging(f"no end within {self._seconds:.0f} s") from None
 
+    def _run(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop, done: "asyncio.Future[T]") -> None:
+        result: T | None = None
+        failure: Exception | None = None
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  handed over to whoever waits
+            failure = error
 
-def _run(work: Callable[[], T], loop: asyncio.AbstractEventLoop, done: "asyncio.Future[T]") -> None:
-    result: T | None = None
-    failure: Exception | None = None
-    try:
-        result = work()
-    except Exception as error:  # noqa: BLE001  handed over to whoever waits
-        failure = error
+        def hand_over() -> None:
+            self._busy = False
+            if done.cancelled():
+                return
+            if failure is not None:
+                done.set_exception(failure)
+            else:
+                done.set_result(result)  # type: ignore[arg-type]  # None only where the work gives None
 
-    def hand_over() -> None:
-        if done.cancelled():
-            return
-        if failure is not None:
-            done.set_exception(failure)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]  # None only where the work gives None
-
-    # Where the loop is closed the process is ending, and nobody waits.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(hand_over)
+        # Where the loop is closed the process is ending, and nobody waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(hand_over)

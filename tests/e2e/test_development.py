@@ -106,3 +106,13 @@ def minted(signer: SignerProcess) -> str:
     with closing(http.client.HTTPConnection("127.0.0.1", signer.http_port, timeout=10)) as connection:
         connection.request("POST", "/development/token?namespace=shop&service_account=front&pod=front-1")
         return connection.getresponse().read().decode()
+
+
+def test_a_ca_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    """A file made for production must not lend its key to anybody on this machine."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"backends: {{local: {{type: local, directory: {tmp_path / 'production'}}}}}\n")
+    done = istio_signer("serve", "--development", "--config", config, "--directory", tmp_path / "ca", *LOOPBACK)
+
+    assert done.code == 2
+    assert "backends.local: --development signs with a CA in" in done.err

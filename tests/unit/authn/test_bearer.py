@@ -212,3 +212,18 @@ async def test_close() -> None:
     await desk.authenticator.close()
     await asyncio.gather(task, return_exceptions=True)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Junk sent while the judge hangs is refused at once, so that callers who are known find a place."""
+    monkeypatch.setattr(bearer, "QUEUE", 1)
+    desk = Desk(concurrency=2)
+    known = await desk.ask()
+    desk.judge.switch.held = True
+    asking = [desk.asking(token(jti=str(number))) for number in range(2)]
+    await settle()
+    with pytest.raises(Overloaded, match="are being judged"):
+        await desk.ask(token(jti="one more"))
+    assert await desk.ask() is known
+    await give_up(*asking)
+    await desk.authenticator.close()

@@ -70,3 +70,11 @@ def test_signing_hash(kind: str, digest: str) -> None:
     private = key(kind)
     assert isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
     assert keys.signing_hash(private).name == digest
+
+
+def test_a_large_exponent_is_refused() -> None:
+    """Each verification with it would take long, and Go and BoringSSL refuse such a key."""
+    modulus = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_numbers().n
+    for exponent, good in ((2**31 - 1, True), (2**33 + 1, False)):
+        fault = keys.weakness(rsa.RSAPublicNumbers(exponent, modulus).public_key())
+        assert (fault is None) is good

@@ -107,3 +107,57 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """Said at start."""
     with pytest.raises(OSError, match=str(tmp_path)):
         LineSink(str(tmp_path))
+
+
+def test_after_a_torn_line_the_next_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills and empties again costs the line that was torn, and no other."""
+    sink = LineSink(str(tmp_path / "log"))
+    real, full = os.write, [False]
+
+    def write(descriptor: int, data: bytes) -> int:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        if b"torn" in data:
+            full[0] = True
+            return real(descriptor, data[:3])
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    sink.write("torn line")
+    while not sink.dropped:
+        threading.Event().wait(0.01)
+    full[0] = False
+    sink.write("good line")
+    sink.close()
+    assert (tmp_path / "log").read_bytes() == b"tor\ngood line\n"
+    assert sink.dropped == 1
+
+
+def test_a_pipe_that_does_not_block_is_waited_for(tmp_path: Path) -> None:
+    """Full is not broken: nothing is lost while somebody reads."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    sink = LineSink(str(fifo))
+    os.set_blocking(sink._descriptor, False)
+    os.set_blocking(reader, True)
+    wanted = [f"{number} {'x' * 200}" for number in range(3000)]
+    for line in wanted:
+        sink.write(line)
+    got = b""
+    while got.count(b"\n") < len(wanted):
+        got += os.read(reader, 1 << 16)
+    sink.close()
+    os.close(reader)
+    assert got.decode().splitlines() == wanted
+    assert sink.dropped == 0
+
+
+def test_the_queue_is_bounded_by_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long lines of strangers must not become a gigabyte."""
+    monkeypatch.setattr(lines, "MAX_CHARACTERS", 100)
+    monkeypatch.setattr(LineSink, "_work", lambda _: None)
+    sink = LineSink(str(tmp_path / "log"))
+    for _ in range(5):
+        sink.write("x" * 40)
+    assert sink.dropped == 3

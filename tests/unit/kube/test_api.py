@@ -1,0 +1,79 @@
+"""Where tokens may be sent, and which credentials are used."""
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from signer.kube import api
+from signer.kube.api import ApiUnavailable, KubeApi, NoCluster, connect
+from tests.support.kubeconfig import kubeconfig
+
+PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
+class Far:
+    """An API server that knows one bearer token."""
+
+    def __init__(self, known: str) -> None:
+        self.known = known
+        self.seen: list[str] = []
+        self.port = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """401 for any other."""
+        self.seen.append(request.headers.get("Authorization", ""))
+        good = request.headers.get("Authorization") == f"Bearer {self.known}"
+        return web.json_response({"kind": "TokenReview"}, status=201 if good else 401)
+
+
+@pytest.fixture
+def far() -> Far:
+    return Far("new")
+
+
+async def _serve(far: Far) -> web.AppRunner:
+    application = web.Application()
+    application.router.add_post(PATH, far.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    far.port = runner.addresses[0][1]
+    return runner
+
+
+async def test_rotated_credentials_are_read_again(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 401 says that ours are old; a restart must not be needed."""
+    monkeypatch.setattr(api, "RENEW_SECONDS", 0.0)
+    runner = await _serve(far)
+    path = kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{far.port}", "old")
+    connection: KubeApi = await connect(path)
+    assert (await connection.post(PATH, {}, 5)).status == 401
+    kubeconfig(path, f"http://127.0.0.1:{far.port}", "new")
+    assert (await connection.post(PATH, {}, 5)).status == 401
+    assert (await connection.post(PATH, {}, 5)).status == 201
+    assert far.seen == ["Bearer old", "Bearer old", "Bearer new"]
+    await connection.close()
+    await runner.cleanup()
+
+
+async def test_the_environments_proxy_sees_nothing(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    runner = await _serve(far)
+    connection = await connect(kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "new"))
+    assert (await connection.post(PATH, {}, 5)).status == 201
+    await connection.close()
+    await runner.cleanup()
+
+
+async def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
+    with pytest.raises(NoCluster, match="by https only"):
+        await connect(kubeconfig(tmp_path / "k", "http://192.0.2.1:80", "x"))
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    connection = await connect(kubeconfig(tmp_path / "k", "http://127.0.0.1:9", "x"))
+    with pytest.raises(ApiUnavailable, match="no connection"):
+        await connection.post(PATH, {}, 5)
+    await connection.close()
