@@ -131,15 +131,17 @@ class LocalBackend:
     async def reload(self) -> None:
         """Read the files; swap the CA in if they are new and good. In a thread: a disk may hang."""
         directory, password_file = self._settings.directory, self._settings.key_password_file
+        digest = ""
         try:
             files = await self._thread.do(lambda: read_files(directory, password_file))
+            digest = files.digest
             await self._look_at(files)
         except UnusableCa as error:
-            self._refuse(str(error))
+            self._refuse(digest, str(error))
         except Hanging as error:
-            self._refuse(f"{directory}: reading it hangs: {error}")
+            self._refuse(digest, f"{directory}: reading it hangs: {error}")
         except Exception as error:  # noqa: BLE001  whatever a file can cause, the CA in use stays
-            self._refuse(f"{directory}: cannot be read ({type(error).__name__})")
+            self._refuse(digest, f"{directory}: cannot be read ({type(error).__name__})")
 
     async def _look_at(self, files: Files) -> None:
         # A refused set is judged again each time: a certificate that is not valid yet may be so a second later.
@@ -165,10 +167,10 @@ class LocalBackend:
         for callback in self._callbacks:
             callback()
 
-    def _refuse(self, fault: str) -> None:
-        if fault == self._seen.fault:
+    def _refuse(self, digest: str, fault: str) -> None:
+        if (digest, fault) == (self._seen.digest, self._seen.fault):
             return
-        self._seen = _Seen(fault=fault)
+        self._seen = _Seen(digest, fault)
         kept = "the CA in use stays" if self._in_use else "nothing can be signed until it is mended"
         _log.error("backend %s: new CA files refused, %s: %s", self.name, kept, fault)
 
