@@ -22,7 +22,6 @@ CURVES: dict[str, str] = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _CURVE_HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384]] = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384}
 
 CaPrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-CaPublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 # What ``--key-type`` and the configuration may ask for.
 KEY_TYPES = ("p256", "p384", "rsa2048", "rsa3072", "rsa4096")

@@ -58,14 +58,12 @@ class Caller:
         method: How it was proven: ``token-review`` or ``development``.
         cluster: The id of the cluster whose API server vouched for it.
         pod: The pod its token is bound to; None for legacy tokens.
-        expires: When its credential ends, where that is known.
     """
 
     identity: SpiffeId
     method: str
     cluster: str
     pod: PodRef | None = None
-    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
