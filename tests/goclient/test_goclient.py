@@ -224,7 +224,7 @@ def test_keepalive_pings_are_told_from_too_many(identity: Identity) -> None:
         ThreadPoolExecutor() as threads,
     ):
         held = threads.map(
-            lambda at: agent(*flags(identity, at), "-keepalive", "10s", "-hold", "35s")["hold"], [good, bad]
+            lambda at: agent(*flags(identity, at), "-keepalive", "10s", "-hold", "50s")["hold"], [good, bad]
         )
         calm, angry = held
     assert calm
