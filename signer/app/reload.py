@@ -7,7 +7,6 @@ nothing changes.
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable
 
 from signer.config.complaints import BadConfig
@@ -53,7 +52,7 @@ class Reload:
         except BadConfig as error:
             _log.error("%s\n%s", _REFUSED, error)
         except Exception as error:  # noqa: BLE001  whatever it is, the server has a configuration that works
-            frames = "".join(traceback.format_tb(error.__traceback__))
+            frames = logs.frames_of(error)
             _log.error("%s bug: %s\n%s", _REFUSED, type(error).__name__, frames)
 
     def _take(self, fresh: Loaded) -> None:

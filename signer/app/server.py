@@ -4,13 +4,13 @@ import asyncio
 import json
 import logging
 import os
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from signer.app.assemble import LISTENER_PART, Server
 from signer.core.ports import Backend
+from signer.observe.logs import frames_of
 from signer.runtime.supervise import settle, supervise, unless
 from signer.server.tls import credentials
 
@@ -83,7 +83,7 @@ async def _start_backend(backend: Backend) -> None:
     try:
         await backend.start()
     except Exception as error:  # noqa: BLE001  whatever it is, it is that backend's
-        frames = "".join(traceback.format_tb(error.__traceback__))
+        frames = frames_of(error)
         _log.error("backend %s: bug in start: %s\n%s", backend.name, type(error).__name__, frames)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,11 @@ def _stamp(seconds: float) -> str:
 
 def _frames(record: logging.LogRecord, formatter: logging.Formatter) -> str:
     return formatter.formatException(record.exc_info) if record.exc_info else ""
+
+
+def frames_of(error: BaseException) -> str:
+    """Where a bug happened, a frame a line; never the exception's message, which may quote what it choked on."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def _one_line(text: str) -> str:

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import traceback
 from typing import Any
 
 from signer.core import errors
 from signer.core.errors import Code
 from signer.core.types import Outcome
 from signer.observe.lines import LineSink
-from signer.observe.logs import FIELDS
+from signer.observe.logs import FIELDS, frames_of
 from signer.observe.metrics import Metrics
 
 _log = logging.getLogger("istio_signer.request")
@@ -152,5 +151,5 @@ def _failure_fields(outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.bug is not None:
         # Frames only: the message of a foreign exception may quote what it choked on.
-        fields["frames"] = "".join(traceback.format_tb(outcome.bug.__traceback__))
+        fields["frames"] = frames_of(outcome.bug)
     return fields

@@ -68,7 +68,8 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 def settle() -> None:
     """Take what was loaded at start out of the garbage collector's sight, and have it look less often.
 
-    A request leaves hundreds of objects and hardly a cycle; the default looks after every 700.
+    A request makes hundreds of objects and leaves a cycle or two, of the gRPC library's; the default looks after every
+    700. Calls that are large have it look by their weight (``signer.server.rpc.Ballast``).
     """
     gc.collect()
     gc.freeze()

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Sequence
 
 from signer.core.chain import TrustBundle
@@ -10,6 +9,7 @@ from signer.core.errors import BackendError
 from signer.core.ports import AnnouncesChange, Backend
 from signer.core.types import IssuerInfo
 from signer.observe.health import BackendState, Health
+from signer.observe.logs import frames_of
 
 _log = logging.getLogger("istio_signer.trust")
 PART = "trust-bundle"
@@ -88,7 +88,7 @@ class LiveBundle:
         """Log a bug's frames, but once and not at each look; never its message, which may quote anything."""
         state = BackendState(False, f"bug: {type(error).__name__}")
         if self._health.backends().get(backend.name) != state:
-            frames = "".join(traceback.format_tb(error.__traceback__))
+            frames = frames_of(error)
             _log.error("backend %s: %s\n%s", backend.name, state.reason, frames)
         return state
 

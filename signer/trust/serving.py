@@ -6,7 +6,6 @@ A renewal that fails never takes the old certificate away: it serves until it en
 import asyncio
 import logging
 import random
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,7 @@ from signer.core.chain import pem
 from signer.core.errors import SignerError
 from signer.core.ports import Clock
 from signer.core.validity import Window, renew_at
+from signer.observe.logs import frames_of
 
 _log = logging.getLogger("istio_signer.serving")
 PART = "serving-certificate"
@@ -131,7 +131,7 @@ class ServingCertificate:
         except (SignerError, PairUnavailable) as error:
             return self._failed(str(error))
         except Exception as error:  # noqa: BLE001  a source's bug must not end what the old pair still serves
-            frames = "".join(traceback.format_tb(error.__traceback__))
+            frames = frames_of(error)
             return self._failed(f"bug: {type(error).__name__}\n{frames}")
         self._take(pair)
         return True
