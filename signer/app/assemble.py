@@ -73,7 +73,7 @@ async def assemble(
         NoCluster: A cluster has no usable connection configuration.
     """
     config, metrics, health = loaded.config, Metrics(), Health(PARTS)
-    backends = build_backends(loaded, clock)
+    backends = build_backends(loaded, clock, metrics.meter)
     bundle = LiveBundle(list(backends.values()), health)
     callers = await build_callers(config, clock, _counter(metrics), issuer)
     limits = config.limits

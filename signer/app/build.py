@@ -12,6 +12,7 @@ from signer.authn.development import DevelopmentIssuer
 from signer.authn.token_review import ReviewPolicy, TokenReviewer
 from signer.config.load import Loaded
 from signer.config.model import Cluster, Config, RouteSection
+from signer.core.events import Meter
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Backend, Clock
 from signer.core.spec import BackendContext
@@ -33,12 +34,26 @@ class Callers:
     closers: list[Callable[[], Any]]
 
 
-def build_backends(loaded: Loaded, clock: Clock) -> dict[str, Backend]:
-    """Make every configured backend; none does any I/O yet."""
+def build_backends(loaded: Loaded, clock: Clock, meter: Callable[[str], Meter]) -> dict[str, Backend]:
+    """Make every configured backend; none does any I/O yet. ``meter`` gives each its own, by name."""
     return {
-        name: registry.spec(type_name).build(settings, BackendContext(name, clock))
+        name: registry.spec(type_name).build(settings, backend_context(loaded.config, name, clock, meter(name)))
         for name, (type_name, settings) in loaded.backends.items()
     }
+
+
+def backend_context(config: Config, name: str, clock: Clock, meter: Meter) -> BackendContext:
+    """Say what a backend is given beside its settings; the local cluster is the first one."""
+    local = config.clusters[0]
+    return BackendContext(
+        name,
+        clock,
+        trust_domain=config.trust_domain,
+        grace_ratio=config.certificates.grace_ratio,
+        kubeconfig=local.kubeconfig,
+        kube_context=local.context,
+        meter=meter,
+    )
 
 
 def validity_policy(config: Config, route: RouteSection) -> ValidityPolicy:

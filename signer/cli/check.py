@@ -4,17 +4,19 @@ import argparse
 import asyncio
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import backends as registry
+from signer.app.build import backend_context
 from signer.authn.token_review import PATH
 from signer.cli.common import OK, REFUSED, UNAVAILABLE, USAGE, add_config, add_output, print_json, settings_of
 from signer.config.complaints import BadConfig
 from signer.config.load import PREFIX, Loaded, load, variables
 from signer.config.model import Cluster, Config
-from signer.core.spec import BackendContext, Finding
+from signer.core.events import NoMeter
+from signer.core.spec import Finding, NoAnswer
 from signer.kube.api import ApiUnavailable, NoCluster, connect
 from signer.runtime.clock import SystemClock
 from signer.trust.serving import PairUnavailable
@@ -23,18 +25,18 @@ from signer.trust.serving_sources import load_pair
 # Kubernetes injects these for a Service named istio-signer.
 _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_.*|PORT|PORT_\d+_TCP.*)")
 _WHOLE = "configuration"
+# Fixes stand on lines of their own, to be pasted into a shell.
+_INDENT = " " * 13
+_LIVE_SECONDS = 30.0
 _MARKS = {"ok": "ok     ", "warning": "warning", "error": "error  "}
-
-
-@dataclass(frozen=True, slots=True)
-class _NoAnswer(Finding):
-    """An API server that does not answer now: nothing is wrong with the configuration."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_config(parser)
-    parser.add_argument("--live", action="store_true", help="also ask each API server whether tokens can be reviewed")
+    parser.add_argument(
+        "--live", action="store_true", help="also ask API servers and backends whether they would do their part"
+    )
     add_output(parser)
 
 
@@ -47,11 +49,18 @@ def run(args: argparse.Namespace) -> int:
     """
     findings = list(_findings(args))
     if args.output == "json":
-        print_json([{"level": f.level, "where": f.where, "text": f.text} for f in findings])
+        print_json([_json(f) for f in findings])
     else:
         for finding in findings:
             print(f"{_MARKS[finding.level]}  {finding.where}: {finding.text}")
+            if finding.fix:
+                print(textwrap.indent(finding.fix, _INDENT))
     return _code([f for f in findings if f.level == "error"])
+
+
+def _json(finding: Finding) -> dict[str, str]:
+    told = {"level": finding.level, "where": finding.where, "text": finding.text}
+    return told | ({"fix": finding.fix} if finding.fix else {})
 
 
 def _code(errors: list[Finding]) -> int:
@@ -59,7 +68,7 @@ def _code(errors: list[Finding]) -> int:
         return OK
     if any(f.where == _WHOLE for f in errors):
         return USAGE
-    return UNAVAILABLE if all(isinstance(f, _NoAnswer) for f in errors) else REFUSED
+    return UNAVAILABLE if all(isinstance(f, NoAnswer) for f in errors) else REFUSED
 
 
 def _findings(args: argparse.Namespace) -> Iterator[Finding]:
@@ -71,6 +80,8 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     yield Finding("ok", _WHOLE, f"{args.config or 'environment'} can be used")
     yield from _environment(os.environ)
     yield from _backends(loaded)
+    if args.live:
+        yield from asyncio.run(_live_backends(loaded))
     yield from _serving(loaded.config)
     yield from _lifetimes(loaded.config)
     yield from asyncio.run(_clusters(loaded.config, args.live))
@@ -85,11 +96,30 @@ def _environment(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def _backends(loaded: Loaded) -> Iterator[Finding]:
     for name, (type_name, settings) in loaded.backends.items():
-        context = BackendContext(name, SystemClock())
+        context = backend_context(loaded.config, name, SystemClock(), NoMeter())
         try:
             yield from registry.spec(type_name).check(settings, context)
         except Exception as error:  # noqa: BLE001  anybody's code; its text might quote a secret
             yield Finding("error", f"backends.{name}", f"bug in the backend's check: {type(error).__name__}")
+
+
+async def _live_backends(loaded: Loaded) -> list[Finding]:
+    """Ask every backend's far side, side by side."""
+    found = await asyncio.gather(*(_live_backend(loaded, name) for name in loaded.backends))
+    return [finding for findings in found for finding in findings]
+
+
+async def _live_backend(loaded: Loaded, name: str) -> list[Finding]:
+    type_name, settings = loaded.backends[name]
+    context = backend_context(loaded.config, name, SystemClock(), NoMeter())
+    where = f"backends.{name}"
+    try:
+        async with asyncio.timeout(_LIVE_SECONDS):
+            return await registry.spec(type_name).check_live(settings, context)
+    except TimeoutError:
+        return [NoAnswer("error", where, f"no answer within {_LIVE_SECONDS:.0f} s")]
+    except Exception as error:  # noqa: BLE001  anybody's code; its text might quote a secret
+        return [Finding("error", where, f"bug in the backend's live check: {type(error).__name__}")]
 
 
 def _serving(config: Config) -> Iterator[Finding]:
@@ -128,7 +158,7 @@ async def _cluster(where: str, cluster: Cluster, live: bool) -> Finding:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
         answer = await api.post(PATH, body, 5.0)
     except ApiUnavailable as error:
-        return _NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")
+        return NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")
     finally:
         await api.close()
     return _verdict(where, cluster, answer.status)
@@ -140,5 +170,5 @@ def _verdict(where: str, cluster: Cluster, status: int) -> Finding:
     if status in (401, 403):
         text = f"HTTP {status}: this account may not create tokenreviews; bind it to a ClusterRole with that one rule"
         return Finding("error", where, f"{cluster.id}: {text}")
-    kind = _NoAnswer if status == 429 or status >= 500 else Finding
+    kind = NoAnswer if status == 429 or status >= 500 else Finding
     return kind("error", where, f"{cluster.id}: TokenReview: HTTP {status}")

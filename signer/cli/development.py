@@ -7,9 +7,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from backends.local_ca import load_ca
-from backends.local_files import UnusableCa, read_files
-from backends.local_init import AlreadyThere, CaPlan, init_ca
+from backends.held.ca import UnusableCa
+from backends.local.ca import load_ca
+from backends.local.files import read_files
+from backends.local.init import AlreadyThere, CaPlan, init_ca
 from signer.cli.common import USAGE, Failure
 from signer.config.load import Loaded
 from signer.config.model import Config

@@ -26,6 +26,7 @@ from signer.config.durations import parse_duration, show_duration
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.errors import IdentityRejected, SignerError, meaning
+from signer.core.events import NoMeter
 from signer.core.identity import InvalidIdentity, SpiffeId
 from signer.core.types import Caller, Credentials, Grant, Secret
 from signer.core.validity import decide
@@ -91,7 +92,7 @@ def _refused(error: SignerError, output: str) -> int:
 async def _explain(loaded: Loaded, args: argparse.Namespace) -> _Decision:
     caller = await _caller(loaded, args)
     grant = await OwnIdentity().authorize(caller, args.impersonate)
-    backends = build_backends(loaded, SystemClock())
+    backends = build_backends(loaded, SystemClock(), lambda _: NoMeter())
     route = build_router(loaded.config, backends).route(grant, args.cert_signer)
     now = datetime.now(UTC)
     validity = decide(_ttl(args.ttl), route.profile.validity, now, None, 0.0)

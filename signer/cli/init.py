@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from backends.local_files import CACERTS
-from backends.local_init import AlreadyThere, CaPlan, init_ca
+from backends.local.files import CACERTS
+from backends.local.init import AlreadyThere, CaPlan, init_ca
 from signer.cli.common import OK, USAGE, Failure, add_output, print_json, read_text
 from signer.config.durations import parse_duration
 from signer.core.identity import InvalidIdentity, TrustDomain

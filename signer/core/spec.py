@@ -1,18 +1,34 @@
 """How a backend introduces itself: its type, its settings, and how to build it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from signer.core.events import Meter, NoMeter
 from signer.core.ports import Backend, Clock
 
 
 @dataclass(frozen=True, slots=True)
 class BackendContext:
-    """What every backend is given beside its settings."""
+    """What every backend is given beside its settings.
+
+    Attributes:
+        name: Its name in the configuration.
+        trust_domain: The mesh's, for advice and for names.
+        grace_ratio: The part of the lifetime left at which certificates of one's own are renewed.
+        kubeconfig: How to reach the local cluster, for backends that live in it; None means the pod's own account.
+        kube_context: A context of that file; None means its current one.
+        meter: Counts the backend's events.
+    """
 
     name: str
     clock: Clock
+    trust_domain: str = "cluster.local"
+    grace_ratio: float = 0.5
+    kubeconfig: Path | None = None
+    kube_context: str | None = None
+    meter: Meter = field(default_factory=NoMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +39,23 @@ class Finding:
         level: ``error`` (it will not work), ``warning`` (it will, badly) or ``ok``.
         where: The file or configuration key.
         text: What is wrong and what to do, or what is fine.
+        fix: The exact command that mends it, to be pasted into a shell; empty where there is none.
     """
 
     level: str
     where: str
     text: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer(Finding):
+    """A far side that does not answer now: nothing is wrong with the configuration, and trying again may help."""
+
+
+async def nothing_live(_: Any, __: BackendContext) -> list[Finding]:
+    """The live check of a backend that has no far side to ask."""
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +66,13 @@ class BackendSpec:
         name: The ``type`` of its configuration section.
         settings: A frozen dataclass: the section's other keys. ``timedelta`` fields are written as ``1h`` there.
         build: Makes the backend; does no I/O.
-        check: Looks at what the settings point to and says what it finds; no side effect.
+        check: Looks at what the settings point to and says what it finds; no side effect, nothing leaves the machine.
+        check_live: Asks the far side what would stand in the way of signing (``istio-signer check --live``); changes
+            nothing there, ends within half a minute. An answer that cannot be had is a finding too.
     """
 
     name: str
     settings: type[Any]
     build: Callable[[Any, BackendContext], Backend]
     check: Callable[[Any, BackendContext], list[Finding]]
+    check_live: Callable[[Any, BackendContext], Awaitable[list[Finding]]] = nothing_live

@@ -60,14 +60,24 @@ class KubeApi:
         self._opened = time.monotonic()
 
     async def post(self, path: str, body: dict[str, Any], timeout: float) -> Answer:
-        """Create an object.
+        """Create an object. Errors: as ``call``."""
+        return await self.call("POST", path, timeout, body)
+
+    async def call(self, method: str, path: str, timeout: float, body: dict[str, Any] | None = None) -> Answer:
+        """Send one request.
+
+        Args:
+            method: The HTTP method.
+            path: The path, with its query where there is one.
+            timeout: Seconds.
+            body: A JSON object, where the method has one.
 
         Raises:
             ApiUnavailable: No answer in time, no connection, or one that is no JSON object.
         """
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._request("POST", path, body, timeout)
+                answer = await self._request(method, path, body, timeout)
         except TimeoutError:
             raise ApiUnavailable(f"no answer within {timeout} s", final=True) from None
         except aiohttp.ClientConnectorCertificateError:
@@ -97,7 +107,7 @@ class KubeApi:
             return
         await old.close()  # type: ignore[no-untyped-call]
 
-    async def _request(self, method: str, path: str, body: dict[str, Any], timeout: float) -> Answer:
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout: float) -> Answer:
         """Send by the client's own session: its calls follow redirects, and with them a token would leave, and
         somebody else's verdict come in."""
         prepared = await self._client.param_serialize(
@@ -111,7 +121,7 @@ class KubeApi:
             method,
             url,
             headers=headers,
-            data=json.dumps(body),
+            data=None if body is None else json.dumps(body),
             timeout=aiohttp.ClientTimeout(total=timeout),
             allow_redirects=False,
             proxy=rest.proxy,

@@ -6,6 +6,7 @@ library's Counter would add, so they are exposed untyped under their exact names
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -13,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from signer import __version__
+from signer.core.events import BackendEvent, BackendMoment, Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,16 @@ OWN: dict[str, MetricSpec] = {
         ("source",),
     ),
     "lines_dropped": MetricSpec("istio_signer_lines_dropped_total", "Lines lost to a stuck reader.", ("stream",)),
+    "backend_events": MetricSpec(
+        "istio_signer_backend_events_total",
+        "Events in a backend's life, as listed in signer.core.events.",
+        ("backend", "event"),
+    ),
+    "backend_moments": MetricSpec(
+        "istio_signer_backend_moment_timestamp_seconds",
+        "Moments in a backend's life, as listed in signer.core.events: next renewals, ends.",
+        ("backend", "moment"),
+    ),
     "build": MetricSpec("istio_signer_build_info", "Always 1.", ("version",)),
 }
 
@@ -142,7 +154,13 @@ class Metrics:
         self.serving_renewal = self._gauge("serving_renewal")
         self.serving_renewals = self._counter("serving_renewals")
         self.token_verdicts = self._counter("token_reviews")
+        self.backend_events = self._counter("backend_events")
+        self.backend_moments = self._gauge("backend_moments")
         self._gauge("build").labels(__version__).set(1)
+
+    def meter(self, backend: str) -> Meter:
+        """Make the meter of one backend; its counters are there, at zero, before anything happens."""
+        return _BackendMeter(self, backend)
 
     def lines(self, dropped: Callable[[], dict[str, int]]) -> None:
         """Expose how many lines each stream has lost, read at each scrape."""
@@ -174,6 +192,19 @@ class Metrics:
     def _histogram(self, key: str) -> Histogram:
         spec = OWN[key]
         return Histogram(spec.name, spec.help, spec.labels, registry=self.registry, buckets=_BUCKETS)
+
+
+class _BackendMeter:
+    def __init__(self, metrics: Metrics, backend: str) -> None:
+        self._backend = backend
+        self._events = {event: metrics.backend_events.labels(backend, event.value) for event in BackendEvent}
+        self._moments = metrics.backend_moments
+
+    def count(self, event: BackendEvent) -> None:
+        self._events[event].inc()
+
+    def mark(self, moment: BackendMoment, at: datetime) -> None:
+        self._moments.labels(self._backend, moment.value).set(at.timestamp())
 
 
 class _Dropped(Collector):

@@ -12,7 +12,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-from backends.local import LocalBackend, LocalSettings
+from backends.local.backend import LocalBackend, LocalSettings
 from signer.cli.request import development_token
 from signer.client.call import CertificateCall, Endpoint, create_certificate
 from signer.client.workload import new_csr

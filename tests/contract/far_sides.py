@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from backends.local import LocalBackend, LocalSettings
+from backends.local.backend import LocalBackend, LocalSettings
 from signer.core.ports import Backend
 from signer.core.spec import BackendContext
 from tests.corpus.answers import root

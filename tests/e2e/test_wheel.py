@@ -37,7 +37,7 @@ def test_contents(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"signer", "backends"}
-    assert {"signer/cli/main.py", "backends/local.py", "signer/_pb/security/v1alpha1/ca_pb2.py"} <= set(names)
+    assert {"signer/cli/main.py", "backends/local/backend.py", "signer/_pb/security/v1alpha1/ca_pb2.py"} <= set(names)
     assert {"signer/py.typed", "backends/py.typed"} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "test" in name.lower() or name.endswith(".pyc")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from backends.local_init import CaPlan, plan_files
+from backends.local.init import CaPlan, plan_files
 from signer.core.validity import Window
 from tests.support.pki import Ca, key_pem
 

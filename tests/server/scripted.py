@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from backends.local import LocalBackend, LocalSettings
+from backends.local.backend import LocalBackend, LocalSettings
 from signer.core.spec import BackendContext, BackendSpec
 from signer.core.types import IssuedChain, SigningRequest
 from tests.server.running import Running

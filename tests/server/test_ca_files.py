@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import backends.local
-from backends import local_files
-from backends.local_files import Files, read_files
+from backends.local import backend as local_backend
+from backends.local import files as local_files
+from backends.local.files import Files, read_files
 from tests.cluster.poll import until
 from tests.server import cas
 from tests.server.conftest import NewServer
@@ -141,7 +141,7 @@ def test_the_same_fault_is_told_once(new_server: NewServer, tmp_path: Path, monk
         looks += 1
         return read_files(directory, password_file)
 
-    monkeypatch.setattr(backends.local, "read_files", look)
+    monkeypatch.setattr(local_backend, "read_files", look)
     directory = cas.init(tmp_path / "ca")
     server = new_server(directory)
     for rubbish in (b"rubbish", b"other rubbish"):

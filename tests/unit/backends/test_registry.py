@@ -41,20 +41,20 @@ def _installed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 
 def test_installed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """By entry point; they cannot take a built-in name."""
-    _installed(monkeypatch, "backends.local:SPEC")
+    _installed(monkeypatch, "backends.local.backend:SPEC")
     assert isinstance(spec("mine"), BackendSpec)
     assert "mine" in types()
 
 
 def test_installed_but_no_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something else under that name."""
-    _installed(monkeypatch, "backends.local:LocalBackend")
+    _installed(monkeypatch, "backends.local.backend:LocalBackend")
     with pytest.raises(UnknownBackend, match="does not name a BackendSpec"):
         spec("mine")
 
 
 @pytest.mark.parametrize(
-    ("value", "fault"), [("no.such.module:SPEC", "ModuleNotFoundError"), ("backends.local:NONE", "AttributeError")]
+    ("value", "fault"), [("no.such.module:SPEC", "ModuleNotFoundError"), ("backends.local.backend:NONE", "AttributeError")]
 )
 def test_installed_but_not_loadable(value: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complaint about the configuration, not the end of the process."""
@@ -65,6 +65,6 @@ def test_installed_but_not_loadable(value: str, fault: str, monkeypatch: pytest.
 
 def test_built_in_but_not_loadable(monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose library is not installed."""
-    monkeypatch.setitem(backends.BUILT_IN, "vault", "no.such.module:SPEC")
-    with pytest.raises(UnknownBackend, match="backend type 'vault' cannot be loaded: ModuleNotFoundError"):
-        spec("vault")
+    monkeypatch.setitem(backends.BUILT_IN, "absent", "no.such.module:SPEC")
+    with pytest.raises(UnknownBackend, match="backend type 'absent' cannot be loaded: ModuleNotFoundError"):
+        spec("absent")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import backends
-from backends.local import LocalBackend, LocalSettings
+from backends.local.backend import LocalBackend, LocalSettings
 from signer.cli.main import main
 from signer.core.spec import BackendContext, BackendSpec, Finding
 

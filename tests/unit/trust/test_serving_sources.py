@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from backends.local import LocalBackend, LocalSettings
+from backends.local.backend import LocalBackend, LocalSettings
 from signer.core.chain import TrustBundle
 from signer.core.errors import BackendUnavailable, ChainRejected
 from signer.core.types import ServerNames

@@ -1,4 +1,4 @@
-"""A CA's files, read whole; ``backends.local_ca`` judges them.
+"""A CA's files, read whole; ``backends.local.ca`` judges them.
 
 Two sets of names are understood: ``cacerts`` (Istio's plug-in CA: ca-cert.pem, ca-key.pem, cert-chain.pem,
 root-cert.pem) and those of a TLS Secret (tls.crt, tls.key, ca.crt), as cert-manager writes them.
@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from backends.held.ca import UnusableCa
+
 MAX_FILE_BYTES = 1024 * 1024
-
-
-class UnusableCa(Exception):
-    """The files hold no usable CA; the message names the file and says what to do. Never quotes a key."""
 
 
 @dataclass(frozen=True, slots=True)

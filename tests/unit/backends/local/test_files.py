@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.local_ca import LoadedCa, load_ca
-from backends.local_files import MAX_FILE_BYTES, UnusableCa, read_files
+from backends.held.ca import HeldCa, UnusableCa
+from backends.local.ca import load_ca
+from backends.local.files import MAX_FILE_BYTES, read_files
 from tests.corpus.answers import intermediate, root
 from tests.support.ca_files import bundle, cacerts, encrypted, write
 from tests.support.clock import NOW
@@ -14,7 +15,7 @@ from tests.support.pki import key_pem
 _PLUGGED_IN = cacerts(intermediate(), [], [root()])
 
 
-def _load(directory: Path, files: dict[str, bytes], password: Path | None = None) -> LoadedCa:
+def _load(directory: Path, files: dict[str, bytes], password: Path | None = None) -> HeldCa:
     return load_ca(read_files(write(directory, files), password), NOW)
 
 

@@ -9,9 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from backends.local_ca import load_ca
-from backends.local_files import read_files
-from backends.local_init import AlreadyThere, CaPlan, init_ca, plan_files
+from backends.local.ca import load_ca
+from backends.local.files import read_files
+from backends.local.init import AlreadyThere, CaPlan, init_ca, plan_files
 from signer.core import keys
 from tests.support.ca_files import CACERTS
 from tests.support.clock import DAY, NOW

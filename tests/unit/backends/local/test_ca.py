@@ -9,9 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from backends import local_ca
-from backends.local_ca import LoadedCa, load_ca
-from backends.local_files import UnusableCa, read_files
+from backends.held import ca as held_ca
+from backends.held.ca import HeldCa, UnusableCa
+from backends.local.ca import load_ca
+from backends.local.files import read_files
 from signer.core.chain import TrustBundle
 from tests.corpus.answers import intermediate, leaf, root
 from tests.support import der
@@ -36,7 +37,7 @@ _BOTH = pytest.mark.parametrize("names", [cacerts, tls_secret], ids=["cacerts", 
 _PLUGGED_IN = cacerts(intermediate(), [], [root()])
 
 
-def _load(directory: Path, files: dict[str, bytes]) -> LoadedCa:
+def _load(directory: Path, files: dict[str, bytes]) -> HeldCa:
     return load_ca(read_files(write(directory, files), None), NOW)
 
 
@@ -94,7 +95,7 @@ def test_many_renewals_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         assert next(asked) < 1000
         return certificate.issuer == issuer.subject
 
-    monkeypatch.setattr(local_ca, "_issued", issued)
+    monkeypatch.setattr(held_ca, "issued", issued)
     renewals = [make_ca("renewed", window=(CA_WINDOW[0], CA_WINDOW[1] + number * DAY)) for number in range(12)]
     with pytest.raises(UnusableCa, match="no certificate of 'CN=renewed' leads on"):
         _load(tmp_path, cacerts(make_ca("signer", renewals[0]), renewals, [root()]))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from backends.local_files import CACERTS
+from backends.local.files import CACERTS
 from signer.core import keys
 from signer.core.chain import pem
 from signer.core.keys import CaPrivateKey

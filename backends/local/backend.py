@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from backends.local_ca import LoadedCa, load_ca
-from backends.local_files import Files, UnusableCa, read_files
-from backends.local_leaf import Template, sign_leaf
-from backends.local_thread import Hanging, PatientThread
+from backends.held.ca import HeldCa, UnusableCa
+from backends.held.leaf import Template, sign_leaf
+from backends.local.ca import load_ca
+from backends.local.files import Files, read_files
+from backends.local.thread import Hanging, PatientThread
 from signer.core import keys
 from signer.core.errors import BackendRefused, BackendUnavailable
 from signer.core.spec import BackendContext, BackendSpec, Finding
@@ -44,7 +45,7 @@ class LocalSettings:
 class _InUse:
     """A CA with what is the same for all of its leaves, made once."""
 
-    ca: LoadedCa
+    ca: HeldCa
     template: Template
     info: IssuerInfo
 
@@ -150,7 +151,7 @@ class LocalBackend:
         now = self._clock.now()
         self._use(await self._thread.do(lambda: load_ca(files, now)), files)
 
-    def _use(self, ca: LoadedCa, files: Files) -> None:
+    def _use(self, ca: HeldCa, files: Files) -> None:
         info = IssuerInfo(ca.bundle.roots, ca.chain, ca.window)
         self._in_use = _InUse(ca, Template.of(ca), info)
         self._seen = _Seen(files.digest, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from backends.local import LocalBackend, LocalSettings, check
+from backends.local.backend import LocalBackend, LocalSettings, check
 from signer.core.chain import TrustBundle
 from signer.core.errors import BackendUnavailable
 from signer.core.types import IssuedChain

@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from backends.local_ca import LoadedCa
+from backends.held.ca import HeldCa
 from signer.core import keys
 from signer.core.identity import SpiffeId
 from signer.core.types import ServerNames, SigningRequest
@@ -58,17 +58,17 @@ def _server_names(names: ServerNames) -> x509.SubjectAlternativeName:
 class Template:
     """What is the same in all leaves of a CA, built and encoded once: the rest costs a third of the whole."""
 
-    ca: LoadedCa
+    ca: HeldCa
     rsa: x509.CertificateBuilder
     ec: x509.CertificateBuilder
 
     @classmethod
-    def of(cls, ca: LoadedCa) -> "Template":
+    def of(cls, ca: HeldCa) -> "Template":
         """Prepare a CA's template."""
         return cls(ca, _base(ca, _RSA_USAGE), _base(ca, _EC_USAGE))
 
 
-def _base(ca: LoadedCa, usage: x509.KeyUsage) -> x509.CertificateBuilder:
+def _base(ca: HeldCa, usage: x509.KeyUsage) -> x509.CertificateBuilder:
     """The subject is empty, so subjectAltName will have to be critical (RFC 5280 section 4.2.1.6)."""
     builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(ca.certificate.subject)
     authority = authority_key_id(ca.certificate)

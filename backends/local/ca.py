@@ -1,43 +1,20 @@
 """A CA's files, judged: a pair that does not match, an expired or non-CA certificate never gets into use."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from backends.local_files import Files, UnusableCa
+from backends.held.ca import HeldCa, UnusableCa, climb, issued, prove
+from backends.local.files import Files
 from signer.core import keys
 from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
-from signer.core.errors import ChainRejected
 from signer.core.keys import CaPrivateKey
 from signer.core.parsing import UNPARSABLE, parse_certificates
-from signer.core.types import IssuedChain
-from signer.core.validity import Window
-from signer.core.verify import prove_path
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedCa:
-    """A CA that may sign.
-
-    Attributes:
-        chain: The signing certificate and its issuers without the root; only the root itself where that signs.
-        bundle: The trust anchors.
-        window: The span inside which every CA certificate of the path is valid.
-        notes: What was left out or is unwise, for the log.
-    """
-
-    certificate: x509.Certificate
-    key: CaPrivateKey
-    chain: tuple[x509.Certificate, ...]
-    bundle: TrustBundle
-    window: Window
-    notes: tuple[str, ...] = ()
-
-
-def load_ca(files: Files, now: datetime) -> LoadedCa:
+def load_ca(files: Files, now: datetime) -> HeldCa:
     """Judge the files and make a CA of them.
 
     Args:
@@ -57,9 +34,9 @@ def load_ca(files: Files, now: datetime) -> LoadedCa:
         raise UnusableCa(f"{files.names.certificate}: cannot be parsed ({type(error).__name__})") from None
     roots, notes = _roots(files, certificate, now)
     chain = _chain(certificate, files, roots)
-    top = next(root for root in roots if _issued(chain[-1], root))
-    ca = LoadedCa(certificate, key, chain, TrustBundle.of(roots), window((*chain, top)), notes)
-    _prove(ca, now)
+    top = next(root for root in roots if issued(chain[-1], root))
+    ca = HeldCa(certificate, key, chain, TrustBundle.of(roots), window((*chain, top)), notes)
+    prove(ca, now)
     return ca
 
 
@@ -138,57 +115,8 @@ def _chain(certificate: x509.Certificate, files: Files, roots: list[x509.Certifi
     """Find the way from the signing certificate up to, not including, a root; files may hold them in any order."""
     pool = _certificates(files, files.names.chain) if files.names.chain in files.contents else []
     seen: list[x509.Certificate] = []
-    chain = _climb(certificate, pool, roots, seen)
+    chain = climb(certificate, pool, roots, seen)
     if chain is None:
         missing = seen[-1].issuer.rfc4514_string()
         raise UnusableCa(f"{files.names.chain}: no certificate of {missing!a} leads on to {files.names.roots}")
     return chain
-
-
-def _climb(
-    certificate: x509.Certificate,
-    pool: list[x509.Certificate],
-    roots: list[x509.Certificate],
-    seen: list[x509.Certificate],
-) -> tuple[x509.Certificate, ...] | None:
-    """Search depth first: a cross-signed CA has several ways up, and some lead nowhere.
-
-    Whether a root can be reached from a certificate does not depend on the way to it, so each is looked at once.
-    """
-    seen.append(certificate)
-    if any(_issued(certificate, root) for root in roots):
-        return (certificate,)
-    for above in pool:
-        if above not in seen and _issued(certificate, above):
-            found = _climb(above, pool, roots, seen)
-            if found is not None:
-                return (certificate, *found)
-    return None
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except UNPARSABLE:
-        return False
-    return is_ca(issuer)
-
-
-def _prove(ca: LoadedCa, now: datetime) -> None:
-    """Sign a throw-away leaf and verify it as every answer will be: what fails here would fail every request."""
-    key = keys.generate("p256")
-    trial = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([]))
-        .issuer_name(ca.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(ca.window[0])
-        .not_valid_after(ca.window[1])
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://trial")]), critical=True)
-        .sign(ca.key, keys.signing_hash(ca.key))
-    )
-    try:
-        prove_path(IssuedChain(trial, ca.chain), ca.bundle, now)
-    except ChainRejected as error:
-        raise UnusableCa(f"certificates of this CA would be refused: {error.reason}") from None

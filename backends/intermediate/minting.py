@@ -1,0 +1,82 @@
+"""What an upstream must be able to do to give the signer an intermediate: mint one."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from cryptography import x509
+
+
+@dataclass(frozen=True, slots=True)
+class IntermediateSettings:
+    """The ``intermediate`` section of a backend with ``mode: intermediate``.
+
+    Attributes:
+        ttl: The lifetime to ask the upstream for.
+        common_name: The subject of the signing certificate.
+        new_root_delay: How long a signing certificate under a root that is new here waits, its root already in the
+            answers, before it signs; one under a known root signs at once.
+        sign_path: Vault only: where it is signed, such as ``pki/root/sign-intermediate``.
+    """
+
+    ttl: timedelta = timedelta(hours=24)
+    common_name: str = "istio-signer"
+    new_root_delay: timedelta = timedelta(minutes=10)
+    sign_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaOrder:
+    """What an upstream is asked to sign.
+
+    Attributes:
+        id: For logs and for names of remote objects; new for each order.
+        csr: Made here, with basicConstraints CA:TRUE, pathlen 0 and keyUsage keyCertSign, cRLSign.
+        ttl: The lifetime wanted; the upstream may give less.
+    """
+
+    id: str
+    csr: x509.CertificateSigningRequest
+    common_name: str
+    ttl: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class MintedCa:
+    """What an upstream returned. Untrusted: whoever takes it proves key, path and window first.
+
+    Attributes:
+        certificate: The signing certificate.
+        issuers: CA certificates above it, in any order; roots may be among them.
+        roots: The trust anchors it leads to.
+    """
+
+    certificate: x509.Certificate
+    issuers: tuple[x509.Certificate, ...]
+    roots: tuple[x509.Certificate, ...]
+
+
+class Minter(Protocol):
+    """An upstream that mints intermediates. Its errors are those of ``Backend.sign``."""
+
+    async def mint(self, order: CaOrder) -> MintedCa:
+        """Sign an intermediate, or raise; cancelled when the deadline passes.
+
+        Raises:
+            BackendUnavailable: It cannot sign now.
+            BackendRefused: It decided against it.
+            BackendTimeout: Its far side did not answer in time.
+        """
+        ...
+
+    async def start(self) -> None:
+        """Get ready, one attempt; must not raise."""
+        ...
+
+    async def run(self) -> None:
+        """Do background work (leases, watches) until cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Release what it holds."""
+        ...

@@ -1,0 +1,1 @@
+"""The local backend: a CA key from files."""
