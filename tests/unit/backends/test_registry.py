@@ -54,7 +54,8 @@ def test_installed_but_no_spec(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "fault"), [("no.such.module:SPEC", "ModuleNotFoundError"), ("backends.local.backend:NONE", "AttributeError")]
+    ("value", "fault"),
+    [("no.such.module:SPEC", "ModuleNotFoundError"), ("backends.local.backend:NONE", "AttributeError")],
 )
 def test_installed_but_not_loadable(value: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complaint about the configuration, not the end of the process."""
