@@ -28,7 +28,11 @@ func main() {
 	if err != nil {
 		os.Exit(2) // The flag package has told why.
 	}
-	if err := run(options, os.Stderr); err != nil {
+	serve := func() error { return run(options, os.Stderr) }
+	if options.controllersOf != "" {
+		serve = func() error { return serveControllers(options) }
+	}
+	if err := serve(); err != nil {
 		os.Exit(1)
 	}
 }
@@ -101,6 +105,8 @@ func announce(ctx context.Context, options options, state *state, server *apiSer
 
 // stopAtEndOf ends the process together with the one that holds the other end of its input, however that one died.
 func stopAtEndOf(input io.Reader) {
-	_, _ = io.Copy(io.Discard, input)
+	readToEnd(input)
 	genericapiserver.RequestShutdown()
 }
+
+func readToEnd(input io.Reader) { _, _ = io.Copy(io.Discard, input) }

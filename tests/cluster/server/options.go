@@ -16,6 +16,7 @@ type options struct {
 	certManager   bool
 	crds          string
 	exitWithStdin bool
+	controllersOf string
 }
 
 func parseOptions(arguments []string) (options, error) {
@@ -26,6 +27,7 @@ func parseOptions(arguments []string) (options, error) {
 	flags.BoolVar(&parsed.audit, "audit", false, "write one line per API call to DIRECTORY/audit.log")
 	flags.BoolVar(&parsed.certManager, "cert-manager", false, "run the controllers of cert-manager too")
 	flags.StringVar(&parsed.crds, "cert-manager-crds", besideExecutable("crds"), "folder with the CRDs of cert-manager")
+	flags.StringVar(&parsed.controllersOf, "only-cert-manager", "", "run cert-manager's controllers only, for the cluster of this kubeconfig")
 	flags.BoolVar(&parsed.exitWithStdin, "exit-with-stdin", false, "end when standard input does")
 	if err := flags.Parse(arguments); err != nil {
 		return options{}, err
