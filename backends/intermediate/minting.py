@@ -1,8 +1,9 @@
 """What an upstream must be able to do to give the signer an intermediate: mint one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography import x509
 
@@ -79,4 +80,13 @@ class Minter(Protocol):
 
     async def close(self) -> None:
         """Release what it holds."""
+        ...
+
+
+@runtime_checkable
+class AnnouncesUpstream(Protocol):
+    """A minter that knows when its own CA changes, so that what it minted is renewed at once."""
+
+    def on_upstream_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called, on the event loop, after each change."""
         ...

@@ -100,3 +100,12 @@ def backdate_for(lifetime: timedelta) -> timedelta:
 def renew_at(window: Window, grace_ratio: float) -> datetime:
     """When to renew a certificate of one's own: ``grace_ratio`` of its life before its end (istio: secretcache.go)."""
     return window[1] - (window[1] - window[0]) * grace_ratio
+
+
+# Of the lifetime: enough that replicas do not act as one, too little to matter to anybody.
+RENEWAL_JITTER = 0.01
+
+
+def renewal_due(window: Window, grace_ratio: float, chance: float) -> datetime:
+    """When to renew, a little earlier by ``chance``, a random number in [0, 1), so that replicas spread."""
+    return renew_at(window, grace_ratio) - (window[1] - window[0]) * RENEWAL_JITTER * chance

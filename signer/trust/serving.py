@@ -18,7 +18,7 @@ from signer.core import keys
 from signer.core.chain import pem
 from signer.core.errors import SignerError
 from signer.core.ports import Clock
-from signer.core.validity import Window, renew_at
+from signer.core.validity import Window, renewal_due
 from signer.observe.logs import frames_of
 
 _log = logging.getLogger("istio_signer.serving")
@@ -161,7 +161,6 @@ def _back_off(failures: int) -> float:
     return ceiling * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, hides nothing
 
 
-def due_by_ratio(pair: KeyPair, grace_ratio: float, jitter: float = 0.01) -> datetime:
-    """When a pair is renewed: by the grace ratio, a little earlier by chance so that replicas do not act as one."""
-    lifetime = pair.window[1] - pair.window[0]
-    return renew_at(pair.window, grace_ratio) - lifetime * jitter * random.random()  # noqa: S311
+def due_by_ratio(pair: KeyPair, grace_ratio: float) -> datetime:
+    """When a pair is renewed: by the grace ratio, a little earlier by chance."""
+    return renewal_due(pair.window, grace_ratio, random.random())  # noqa: S311  spreads renewals, hides nothing

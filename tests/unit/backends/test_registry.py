@@ -41,7 +41,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 
 def test_installed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """By entry point; they cannot take a built-in name."""
-    _installed(monkeypatch, "backends.local.backend:SPEC")
+    _installed(monkeypatch, "backends.local.spec:SPEC")
     assert isinstance(spec("mine"), BackendSpec)
     assert "mine" in types()
 
