@@ -13,6 +13,7 @@ ENTRY_POINTS = "istio_signer.backends"
 # type -> where its SPEC is; imported on first use, so that an unused backend's libraries cost nothing.
 BUILT_IN: dict[str, str] = {
     "local": "backends.local.spec:SPEC",
+    "vault": "backends.vault.spec:SPEC",
 }
 
 

@@ -17,7 +17,7 @@ from backends.held.leaf import Template, sign_leaf
 from backends.intermediate.minting import IntermediateSettings
 from backends.local.ca import load_ca
 from backends.local.files import Files, read_files
-from backends.local.thread import Hanging, PatientThread
+from backends.patience import Hanging, PatientThread
 from signer.core import keys
 from signer.core.errors import BackendRefused, BackendUnavailable
 from signer.core.spec import BackendContext

@@ -49,6 +49,9 @@ def backend_context(config: Config, name: str, clock: Clock, meter: Meter) -> Ba
         name,
         clock,
         trust_domain=config.trust_domain,
+        max_ttl=max(
+            [config.certificates.max_ttl, *(r.profile.max_ttl or config.certificates.max_ttl for r in config.routes)]
+        ),
         grace_ratio=config.certificates.grace_ratio,
         kubeconfig=local.kubeconfig,
         kube_context=local.context,

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ class BackendContext:
     Attributes:
         name: Its name in the configuration.
         trust_domain: The mesh's, for advice and for names.
+        max_ttl: The longest lifetime that any route allows, for advice.
         grace_ratio: The part of the lifetime left at which certificates of one's own are renewed.
         kubeconfig: How to reach the local cluster, for backends that live in it; None means the pod's own account.
         kube_context: A context of that file; None means its current one.
@@ -25,6 +27,7 @@ class BackendContext:
     name: str
     clock: Clock
     trust_domain: str = "cluster.local"
+    max_ttl: timedelta = timedelta(hours=24)
     grace_ratio: float = 0.5
     kubeconfig: Path | None = None
     kube_context: str | None = None

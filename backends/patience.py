@@ -1,4 +1,4 @@
-"""Blocking file work that may never end, as on a volume that hangs: in a daemon thread, given up after a while.
+"""Blocking work that may never end, as on a volume that hangs: in a daemon thread, given up after a while.
 
 Not the event loop's own pool: its threads are joined when the process ends, and one that hangs would keep it alive.
 """
@@ -34,7 +34,7 @@ class PatientThread:
         self._busy = True
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        threading.Thread(target=self._run, args=(work, loop, done), name="files", daemon=True).start()
+        threading.Thread(target=self._run, args=(work, loop, done), name="patient", daemon=True).start()
         try:
             async with asyncio.timeout(self._seconds):
                 return await done

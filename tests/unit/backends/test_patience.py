@@ -12,7 +12,7 @@ from backends.held.ca import UnusableCa
 from backends.local import backend as local
 from backends.local.backend import LocalBackend, LocalSettings
 from backends.local.files import read_files
-from backends.local.thread import Hanging, PatientThread
+from backends.patience import Hanging, PatientThread
 from signer.core.errors import BackendUnavailable
 from tests.corpus.answers import asked, intermediate, root
 from tests.support.ca_files import cacerts, mount, write

@@ -1,0 +1,149 @@
+"""The CAs that a remote signer was seen to sign with: learnt from its answers, kept while their leaves may live.
+
+A remote CA can be replaced at any moment, and for a while answers of the old and of the new one mix, here and on other
+replicas. So a CA's roots stay until the last leaf seen from it has ended. Pure; what comes in is not trusted by anybody
+but ``verify``, which proves each answer against the bundle that these roots end up in.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from backends.held.ca import climb, issued
+from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
+from signer.core.parsing import UNPARSABLE
+from signer.core.types import IssuerInfo
+from signer.core.validity import Window
+
+MAX_AUTHORITIES = 8
+_NEAR_ITS_END = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One CA, as far as it is known.
+
+    Attributes:
+        issuers: All its certificates that are no roots, the leaf's issuer first where it could be told.
+        roots: Self-issued ones.
+        chain: The way from the signing certificate up to, not including, a root; empty while none is known.
+        window: The span in which the whole way is valid; None while it is not known.
+    """
+
+    issuers: tuple[x509.Certificate, ...]
+    roots: tuple[x509.Certificate, ...]
+    chain: tuple[x509.Certificate, ...] = ()
+    window: Window | None = None
+
+
+@dataclass(slots=True)
+class _Seen:
+    authority: Authority
+    until: datetime
+    signed: bool = False
+
+
+@dataclass(slots=True)
+class Authorities:
+    """Everything learnt; the last one used is what signs now.
+
+    Attributes:
+        extra: Roots from a file, for signers that do not tell theirs.
+    """
+
+    extra: tuple[x509.Certificate, ...] = ()
+    _seen: OrderedDict[str, _Seen] = field(default_factory=OrderedDict)
+
+    def learn(
+        self, text: str, parse: Callable[[], Sequence[x509.Certificate]], leaf: x509.Certificate | None, now: datetime
+    ) -> tuple[Authority, bool]:
+        """Note what came with an answer.
+
+        Args:
+            text: The CA certificates as they came: the same text is parsed once.
+            parse: Parses them; called where the text is new.
+            leaf: What was signed; None where the CA was only asked for its certificates.
+            now: The time, UTC.
+
+        Returns:
+            The CA, and whether the roots or the signing chain have changed.
+
+        Raises:
+            ValueError: They cannot be parsed.
+        """
+        before = self._current(now)
+        seen = self._seen.get(text)
+        if seen is None:
+            seen = self._seen[text] = _Seen(describe(parse(), leaf, self.extra), now)
+        elif leaf is not None and seen is before:
+            seen.until = max(seen.until, leaf.not_valid_after_utc)
+            return seen.authority, False
+        seen.signed = seen.signed or leaf is not None
+        seen.until = max(seen.until, leaf.not_valid_after_utc if leaf is not None else now)
+        self._seen.move_to_end(text)
+        self._forget(now)
+        current = self._current(now)
+        return seen.authority, before is None or current is None or current.authority != before.authority
+
+    def info(self, now: datetime) -> IssuerInfo:
+        """Describe what signs now, with the roots of everything whose leaves may live."""
+        self._forget(now)
+        roots = (*self.extra, *(root for seen in self._seen.values() for root in seen.authority.roots))
+        ordered = TrustBundle.of(roots).roots
+        current = self._current(now)
+        if current is None:
+            return IssuerInfo(ordered)
+        return IssuerInfo(ordered, current.authority.chain, current.authority.window)
+
+    def _current(self, now: datetime) -> _Seen | None:
+        """What signs now: the last that has signed. A mount may show another one, for a role may choose its issuer.
+
+        Near its end the last one shown or seen counts: nobody would ask the old one for another signature, and so
+        nobody would learn of the new one.
+        """
+        newest = next(reversed(self._seen.values()), None)
+        last = next((seen for seen in reversed(self._seen.values()) if seen.signed), None)
+        if last is None or (last.authority.window is not None and last.authority.window[1] - now < _NEAR_ITS_END):
+            return newest
+        return last
+
+    def _forget(self, now: datetime) -> None:
+        current = self._current(now)
+        for text in [t for t, seen in list(self._seen.items())[:-1] if seen.until < now and seen is not current]:
+            del self._seen[text]
+        while len(self._seen) > MAX_AUTHORITIES:
+            self._seen.popitem(last=False)
+
+
+def describe(
+    certificates: Sequence[x509.Certificate], leaf: x509.Certificate | None, extra: Sequence[x509.Certificate] = ()
+) -> Authority:
+    """Sort a signer's certificates into roots and others, and find the way up from whoever signed.
+
+    Without a leaf the first certificate is taken for the signing one, as all signers list it first.
+    """
+    unique = list(dict.fromkeys(certificates))
+    roots = tuple(c for c in unique if _is_root(c))
+    issuers = [c for c in unique if c not in roots]
+    signer = next((c for c in unique if leaf is not None and issued(leaf, c)), unique[0] if unique else None)
+    if signer in issuers:
+        issuers = [signer, *(c for c in issuers if c != signer)]
+    anchors = [*roots, *extra]
+    if signer is None or not anchors:
+        return Authority(tuple(issuers), roots)
+    chain = climb(signer, issuers, anchors, [])
+    if chain is None:
+        return Authority(tuple(issuers), roots)
+    top = next(root for root in anchors if issued(chain[-1], root))
+    return Authority(tuple(issuers), roots, chain, window((*chain, top)))
+
+
+def _is_root(certificate: x509.Certificate) -> bool:
+    """A name alone makes no root: its own key must have signed it."""
+    try:
+        return is_self_issued(certificate) and is_ca(certificate) and issued(certificate, certificate)
+    except UNPARSABLE:
+        return False

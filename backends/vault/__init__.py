@@ -1,0 +1,1 @@
+"""Signs with the PKI secrets engine of HashiCorp Vault or OpenBao."""

@@ -1,0 +1,114 @@
+"""What Vault says, and what it means: pure. Its own words go to the log only, cut and quoted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+
+from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
+from signer.core.parsing import UNPARSABLE, parse_certificates
+
+MAX_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP status and the JSON object of the body, empty where it was none."""
+
+    status: int
+    body: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """Vault's own reason: the known field of the known shape, quoted and cut."""
+        errors = self.body.get("errors")
+        texts = [str(e) for e in errors if isinstance(e, str)] if isinstance(errors, list) else []
+        return f"{' | '.join(texts)[:MAX_WORDS]!a}" if texts else "no reason given"
+
+
+# Source: Vault's HTTP API, "HTTP status codes"; 472 and 473 are standbys that do not forward.
+UNAVAILABLE: dict[int, str] = {
+    301: "it redirects: name the active server or a load balancer as address",
+    302: "it redirects: name the active server or a load balancer as address",
+    307: "it is a standby that redirects: name the active server or a load balancer as address",
+    308: "it redirects: name the active server or a load balancer as address",
+    401: "the login is not accepted",
+    412: "a standby that has not caught up yet",
+    429: "too many requests, or a standby",
+    472: "a standby for disaster recovery",
+    473: "a performance standby",
+    501: "it is not initialised",
+    503: "it is sealed, or down for maintenance",
+}
+
+
+def fault(reply: Reply, doing: str) -> BackendError | None:
+    """Say what a reply means for a request, or None where it is a success."""
+    status = reply.status
+    if 200 <= status < 300:
+        return None
+    if status in UNAVAILABLE or status >= 500:
+        return BackendUnavailable(f"{doing}: HTTP {status}, {UNAVAILABLE.get(status, 'server error')}: {reply.words}")
+    return BackendRefused(f"{doing}: HTTP {status}: {reply.words}")
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a signing path returned.
+
+    Attributes:
+        leaf: The certificate.
+        issuers_text: The CA certificates as they came: the same text means the same CA.
+    """
+
+    leaf: x509.Certificate
+    issuers_text: str
+
+    def issuers(self) -> list[x509.Certificate]:
+        """Parse the CA certificates, the leaf's issuer first."""
+        return parse_certificates(self.issuers_text.encode()) if self.issuers_text else []
+
+
+def signed(reply: Reply) -> Signed:
+    """Read the answer of a signing path.
+
+    Raises:
+        BackendRefused: It holds no certificate.
+    """
+    data = reply.body.get("data")
+    data = data if isinstance(data, dict) else {}
+    return Signed(parsed_leaf(data.get("certificate")), _issuers_text(data))
+
+
+def parsed_leaf(text: object) -> x509.Certificate:
+    """Read the first certificate of a PEM text.
+
+    Raises:
+        BackendRefused: There is none.
+    """
+    if not isinstance(text, str):
+        raise BackendRefused("the answer holds no certificate; does the path sign CSRs?")
+    try:
+        return x509.load_pem_x509_certificate(text.encode())
+    except UNPARSABLE as error:
+        raise BackendRefused(f"the certificate in the answer cannot be parsed ({type(error).__name__})") from None
+
+
+def _issuers_text(data: dict[str, Any]) -> str:
+    chain = data.get("ca_chain")
+    texts = [data.get("issuing_ca"), *(chain if isinstance(chain, list) else [])]
+    unique = dict.fromkeys(text.strip() for text in texts if isinstance(text, str) and text.strip())
+    return "\n".join(unique)
+
+
+def parse_or_refuse(parse: Callable[[], list[x509.Certificate]]) -> list[x509.Certificate]:
+    """Parse CA certificates of an answer.
+
+    Raises:
+        BackendRefused: They are broken.
+    """
+    try:
+        return parse()
+    except UNPARSABLE as error:
+        raise BackendRefused(f"the CA certificates in the answer cannot be parsed ({type(error).__name__})") from None

@@ -1,0 +1,101 @@
+"""The CA that Vault signs with: asked of the mount's public paths, learnt from each answer."""
+
+import logging
+from datetime import timedelta
+
+from cryptography import x509
+
+from backends.remote.authorities import Authorities, Authority
+from backends.remote.roots import RootsFile
+from backends.vault.answers import Signed, parse_or_refuse
+from backends.vault.http import VaultHttp
+from backends.vault.settings import VaultSettings
+from signer.core.errors import BackendError, BackendUnavailable
+from signer.core.parsing import UNPARSABLE, parse_certificates
+from signer.core.ports import Clock
+from signer.core.types import IssuerInfo
+
+_log = logging.getLogger("istio_signer.backend.vault")
+# ca_chain is empty where a root signs; then ca/pem has it. Neither needs a token.
+_PATHS = ("ca_chain", "ca/pem")
+
+
+class VaultAuthority:
+    """What is known of the CA."""
+
+    def __init__(self, settings: VaultSettings, http: VaultHttp, clock: Clock, name: str) -> None:
+        self._settings = settings
+        self._http = http
+        self._clock = clock
+        self._file = RootsFile(settings.roots_file, name)
+        self._known = Authorities()
+        self._reached = False
+        self._fault = "Vault has not been asked yet"
+
+    def learn(self, answer: Signed) -> tuple[Authority, bool]:
+        """Take note of the CA of an answer; tell whether it is another one than before.
+
+        Raises:
+            BackendRefused: Its CA certificates are broken.
+        """
+        self._reached = True
+        now = self._clock.now()
+        return self._known.learn(answer.issuers_text, lambda: parse_or_refuse(answer.issuers), answer.leaf, now)
+
+    async def refresh(self) -> bool:
+        """Ask the mount, and read the roots' file; tell whether anything has changed. Never raises."""
+        changed = await self._file.refresh()
+        if changed:
+            self._known.extra = self._file.roots
+        return await self._ask() or changed
+
+    def info(self) -> IssuerInfo:
+        """Describe the CA, as far as it is known: a mount may show it only in its answers.
+
+        Raises:
+            BackendUnavailable: Vault was never reached, and no file has roots.
+        """
+        info = self._known.info(self._clock.now())
+        if not info.roots and not self._reached:
+            raise BackendUnavailable(self._fault)
+        return info
+
+    def remaining(self) -> timedelta | None:
+        """How long the CA's whole path will be valid; None where it is not known."""
+        now = self._clock.now()
+        span = self._known.info(now).window
+        return span[1] - now if span else None
+
+    async def _ask(self) -> bool:
+        if self._settings.mount is None:
+            self._reached = True
+            return False
+        try:
+            text = await self._public_chain(self._settings.mount)
+        except BackendError as error:
+            self._fault = error.reason
+            return False
+        self._reached = True
+        return bool(text) and self._take(text)
+
+    async def _public_chain(self, mount: str) -> str:
+        timeout = self._settings.timeout.total_seconds()
+        for path in _PATHS:
+            status, data = await self._http.fetch("GET", f"{mount}/{path}", timeout)
+            if status >= 500:
+                raise BackendUnavailable(f"{mount}/{path}: HTTP {status}")
+            if status == 200 and data.strip():
+                # As it would come in an answer, so that one CA is not taken for two.
+                return data.decode("ascii", "replace").strip()
+        return ""
+
+    def _take(self, text: str) -> bool:
+        try:
+            return self._known.learn(text, lambda: _parsed(text), None, self._clock.now())[1]
+        except UNPARSABLE as error:
+            _log.error("the CA that Vault shows cannot be parsed (%s)", type(error).__name__)
+            return False
+
+
+def _parsed(text: str) -> list[x509.Certificate]:
+    return parse_certificates(text.encode())

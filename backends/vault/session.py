@@ -1,0 +1,167 @@
+"""The token of one backend: one login for all who wait, renewed or replaced at two thirds of its life, and on a 403."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import timedelta
+
+from backends.patience import Hanging, PatientThread
+from backends.vault.login import Lease, LoginFailed, log_in, renew, revoke
+from backends.vault.settings import VaultSettings
+from signer.core.errors import BackendUnavailable
+from signer.core.events import BackendEvent, BackendMoment
+from signer.core.spec import BackendContext
+from signer.core.types import Secret
+
+_log = logging.getLogger("istio_signer.backend.vault")
+LOGIN_SECONDS = 5.0
+# A thread may spend its time-out more than once: connecting, reading, a second step.
+THREAD_SECONDS = 8.0
+REVOKE_SECONDS = 2.0
+# A token younger than this is not to blame for a 403.
+YOUNG_SECONDS = 3.0
+_FIRST_RETRY = 0.5
+_LAST_RETRY = 30.0
+_TICK = 0.5
+
+
+class VaultSession:
+    """Keeps a token."""
+
+    def __init__(self, settings: VaultSettings, context: BackendContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._clock = context.clock
+        self._thread = PatientThread(THREAD_SECONDS)
+        self._lease: Lease | None = None
+        self._since = 0.0
+        self._login: asyncio.Task[None] | None = None
+        self._fault = ""
+        self._failures = 0
+        self._not_before = 0.0
+
+    async def token(self) -> Secret:
+        """Give a token, logging in first where there is none.
+
+        Raises:
+            BackendUnavailable: No login works now.
+        """
+        if self._lease is None:
+            await self._logged_in()
+        if self._lease is None:
+            raise BackendUnavailable(f"no login to Vault: {self._fault}")
+        return self._lease.token
+
+    def rejected(self, token: Secret) -> bool:
+        """Take note of a 403; tell whether another try with a new token makes sense."""
+        lease = self._lease
+        if lease is None or lease.token is not token:
+            return True
+        if self._clock.monotonic() - self._since < YOUNG_SECONDS:
+            return False
+        self._lease = None
+        return True
+
+    @property
+    def fault(self) -> str:
+        """Why there is no token; empty while there is one."""
+        return "" if self._lease is not None else self._fault or "not logged in yet"
+
+    async def run(self) -> None:
+        """Keep the token fresh for ever."""
+        while True:
+            await self.tend()
+            await asyncio.sleep(_TICK)
+
+    async def tend(self) -> None:
+        """Do what is due now."""
+        if self._lease is None:
+            await self._logged_in()
+        elif self._is_due(self._lease):
+            await self._refresh(self._lease)
+
+    async def close(self) -> None:
+        """Give the token back, if there is time."""
+        if self._login is not None:
+            self._login.cancel()
+        lease, self._lease, self._fault = self._lease, None, "the backend is closed"
+        self._not_before = float("inf")
+        if lease is not None and lease.ours:
+            try:
+                async with asyncio.timeout(REVOKE_SECONDS):
+                    await self._thread.do(lambda: revoke(self._settings, lease, REVOKE_SECONDS))
+            except (TimeoutError, Hanging, LoginFailed):
+                _log.info("backend %s: the token was not given back; it ends by itself", self._context.name)
+
+    def _is_due(self, lease: Lease) -> bool:
+        now = self._clock.monotonic()
+        return lease.seconds > 0 and now >= max(self._since + lease.seconds * 2 / 3, self._not_before)
+
+    async def _logged_in(self) -> None:
+        """Wait for the login under way, or start one; cancelled waiters leave it to the others."""
+        if self._login is None:
+            if self._clock.monotonic() < self._not_before:
+                return
+            self._login = asyncio.create_task(self._attempt(lambda: log_in(self._settings, LOGIN_SECONDS)))
+            self._login.add_done_callback(self._login_done)
+        await asyncio.shield(self._login)
+
+    def _login_done(self, _: "asyncio.Task[None]") -> None:
+        self._login = None
+
+    async def _refresh(self, lease: Lease) -> None:
+        """Prolong the lease; where that gives nothing, log in anew. The old token serves meanwhile."""
+        if lease.renewable and await self._prolonged(lease):
+            return
+        await self._attempt(lambda: log_in(self._settings, LOGIN_SECONDS))
+
+    async def _prolonged(self, lease: Lease) -> bool:
+        try:
+            fresh = await self._thread.do(lambda: renew(self._settings, lease, LOGIN_SECONDS))
+        except (LoginFailed, Hanging):
+            return False
+        # Near its maximum a token is "renewed" for what is left of it: no gain.
+        if fresh.seconds < lease.seconds * 2 / 3 or self._lease is not lease:
+            return False
+        self._take(fresh, BackendEvent.LEASE_RENEWED)
+        return True
+
+    async def _attempt(self, work: Callable[[], Lease]) -> None:
+        """Try once; a failure is remembered for a while, so that requests fail fast instead of queueing up."""
+        try:
+            lease = await self._thread.do(work)
+        except (LoginFailed, Hanging) as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001  hvac's inside; its text may quote a credential
+            self._failed(f"bug: {type(error).__name__}")
+        else:
+            self._take(lease, BackendEvent.LOGIN)
+            _log.info("backend %s: logged in to Vault for %s", self._context.name, _span(lease))
+
+    def _take(self, lease: Lease, event: BackendEvent) -> None:
+        self._lease, self._since = lease, self._clock.monotonic()
+        self._failures, self._fault, self._not_before = 0, "", 0.0
+        self._context.meter.count(event)
+        if lease.seconds > 0:
+            end = self._clock.now() + timedelta(seconds=lease.seconds)
+            self._context.meter.mark(BackendMoment.LEASE_END, end)
+
+    def _failed(self, fault: str) -> None:
+        if fault != self._fault:
+            _log.error("backend %s: %s", self._context.name, fault)
+        self._fault = fault
+        self._failures += 1
+        ceiling = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._failures, 10))
+        self._not_before = self._clock.monotonic() + ceiling * random.uniform(0.5, 1.0)  # noqa: S311
+        self._context.meter.count(BackendEvent.LOGIN_FAILED)
+        self._drop_if_ended()
+
+    def _drop_if_ended(self) -> None:
+        lease = self._lease
+        if lease is not None and lease.seconds > 0 and self._clock.monotonic() >= self._since + lease.seconds:
+            self._lease = None
+
+
+def _span(lease: Lease) -> str:
+    return f"{timedelta(seconds=lease.seconds)}" if lease.seconds else "ever"

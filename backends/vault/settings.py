@@ -1,0 +1,139 @@
+"""The keys of a ``type: vault`` backend, and what they must agree on."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from backends.intermediate.minting import IntermediateSettings
+
+SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+Method = Literal["kubernetes", "jwt", "approle", "cert", "token"]
+# What follows the mount in the paths of the PKI engine.
+_PKI_VERBS = re.compile(r"(?P<mount>.+?)/(?:sign|sign-verbatim|issuer|root|intermediate)(?:/.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAuth:
+    """How to log in.
+
+    Attributes:
+        method: ``kubernetes`` (the pod's own token), ``jwt``, ``approle``, ``cert`` (client certificate) or ``token``.
+        mount: Where the method is mounted, without ``auth/``; its name where empty.
+        role: The role to log in with; for ``cert`` the name of the certificate's role, if any.
+        token_file: The token of ``kubernetes``, ``jwt`` and ``token``, read anew at each login.
+        role_id: For ``approle``.
+        secret_id_file: For ``approle``, read anew at each login.
+        certificate_file: For ``cert``: PEM, the client certificate.
+        key_file: For ``cert``: PEM, its key.
+    """
+
+    method: Method = "kubernetes"
+    mount: str = ""
+    role: str = ""
+    token_file: Path | None = None
+    role_id: str = ""
+    secret_id_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        lacking = [name for name in _NEEDED[self.method] if not getattr(self, name)]
+        if lacking:
+            raise ValueError(f"method {self.method} needs {', '.join(lacking)}")
+
+    @property
+    def path(self) -> str:
+        """The mount's path, such as ``kubernetes``."""
+        return self.mount.strip("/").removeprefix("auth/").removesuffix("/login") or self.method
+
+    @property
+    def token_path(self) -> Path:
+        """Where the token lies; for ``kubernetes`` the pod's own by default."""
+        return self.token_file or SERVICE_ACCOUNT_TOKEN
+
+
+_NEEDED: dict[Method, tuple[str, ...]] = {
+    "kubernetes": ("role",),
+    "jwt": ("role", "token_file"),
+    "approle": ("role_id", "secret_id_file"),
+    "cert": ("certificate_file", "key_file"),
+    "token": ("token_file",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSettings:
+    """Keys of a ``type: vault`` backend.
+
+    Attributes:
+        address: Such as ``https://vault.vault.svc:8200``.
+        sign_path: Where CSRs are signed, such as ``pki/sign/istio-ca`` or ``pki/sign-verbatim``.
+        auth: How to log in.
+        namespace: Of Vault Enterprise or OpenBao; none where empty.
+        ca_file: PEM, whom to trust for Vault's TLS; the system's CAs where none is given. Re-read when it changes.
+        roots_file: PEM, the mesh's roots where the mount does not hold them, as under an imported intermediate.
+        allow_http: Let tokens and CSRs go over plain HTTP to another machine.
+        timeout: For one signature.
+        mode: ``direct`` signs each leaf in Vault, ``intermediate`` has Vault sign a CA that is kept in memory.
+        intermediate: For ``mode: intermediate``; its ``sign_path`` is where CAs are signed.
+    """
+
+    address: str
+    sign_path: str = ""
+    auth: VaultAuth = field(default_factory=lambda: VaultAuth(role="istio-ca"))
+    namespace: str = ""
+    ca_file: Path | None = None
+    roots_file: Path | None = None
+    allow_http: bool = False
+    timeout: timedelta = timedelta(seconds=6)
+    mode: Literal["direct", "intermediate"] = "direct"
+    intermediate: IntermediateSettings = field(default_factory=IntermediateSettings)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError("address must be a URL such as https://vault.vault.svc:8200")
+        if parts.scheme == "http" and not self.allow_http and not _is_loopback(parts.hostname):
+            raise ValueError(
+                f"address {self.address}: by http tokens can be read on the way; use https, or set allow_http: true"
+            )
+        if not self.path:
+            key = "sign_path" if self.mode == "direct" else "intermediate.sign_path"
+            raise ValueError(f"{key} is missing: the path that signs, such as pki/sign/istio-ca")
+        if self.timeout <= timedelta(0):
+            raise ValueError("timeout must be longer than zero")
+
+    @property
+    def path(self) -> str:
+        """The path that signs in this mode, without slashes around it and without ``v1/``."""
+        path = self.sign_path if self.mode == "direct" else self.intermediate.sign_path or self.sign_path
+        return path.strip("/").removeprefix("v1/")
+
+    @property
+    def mount(self) -> str | None:
+        """The PKI engine's mount, where the path tells."""
+        match = _PKI_VERBS.fullmatch(self.path)
+        return match["mount"] if match else None
+
+    @property
+    def role(self) -> str | None:
+        """The PKI role that signs; None for ``sign-verbatim`` and the like."""
+        mount, path = self.mount, self.path
+        tail = path[len(mount) + 1 :].split("/") if mount else []
+        return tail[-1] if len(tail) >= 2 and tail[-2] == "sign" else None
+
+    @property
+    def base(self) -> str:
+        """The URL before the API's paths."""
+        return self.address.rstrip("/").removesuffix("/v1") + "/v1/"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

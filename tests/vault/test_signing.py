@@ -1,0 +1,163 @@
+"""Signatures by a real OpenBao: what comes back passes the validator, whatever signs and however CSRs look."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from backends.vault.backend import VaultBackend
+from backends.vault.settings import VaultAuth, VaultSettings
+from signer.client.workload import new_csr
+from signer.core.chain import TrustBundle, VerifiedChain
+from signer.core.csr import parse_csr
+from signer.core.csr_rules import check_csr
+from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
+from signer.core.spec import BackendContext
+from signer.core.types import SigningRequest
+from signer.core.validity import Validity
+from signer.core.verify import ChainVerifier
+from signer.runtime.clock import SystemClock
+from tests.corpus.build import IDENTITY
+from tests.vault.mounts import policy_token, root_mount
+from tests.vault.openbao import OpenBao
+
+CLOCK = SystemClock()
+
+
+def request(key_type: str = "p256", ttl: int = 3600) -> SigningRequest:
+    """A workload's request as of now."""
+    now = CLOCK.now().replace(microsecond=0)
+    checked = check_csr(parse_csr(new_csr(IDENTITY, key_type).csr), IDENTITY)
+    return SigningRequest("r-1", IDENTITY, checked, Validity(now, now + timedelta(seconds=ttl), ttl))
+
+
+@asynccontextmanager
+async def opened(
+    server: OpenBao, token: Path, path: str = "pki/sign/istio-ca", **more: object
+) -> AsyncIterator[VaultBackend]:
+    """A backend that is ready."""
+    auth = VaultAuth("token", token_file=token)
+    settings = replace(VaultSettings(server.address, path, auth), **more)  # type: ignore[arg-type]
+    backend = VaultBackend(settings, BackendContext("vault", CLOCK))
+    await backend.start()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+async def proven(backend: VaultBackend, asked: SigningRequest) -> VerifiedChain:
+    """Sign, and verify as the pipeline does."""
+    issued = await backend.sign(asked)
+    bundle = TrustBundle.of((await backend.issuer()).roots)
+    return ChainVerifier().verify(issued, asked, bundle, CLOCK.now())
+
+
+@pytest.mark.parametrize("key_type", ["p256", "p384", "rsa2048"])
+@pytest.mark.parametrize(("mount", "intermediates"), [("pki", 0), ("pki_int", 1)])
+async def test_leaves_pass_the_validator(
+    shared: OpenBao, tmp_path: Path, mount: str, intermediates: int, key_type: str
+) -> None:
+    path = f"{mount}/sign/istio-ca"
+    async with opened(shared, policy_token(shared, tmp_path, path), path) as backend:
+        chain = await proven(backend, request(key_type))
+    assert len(chain.intermediates) == intermediates
+
+
+async def test_verbatim(shared: OpenBao, tmp_path: Path) -> None:
+    path = "pki/sign-verbatim"
+    async with opened(shared, policy_token(shared, tmp_path, path), path) as backend:
+        await proven(backend, request())
+
+
+async def test_the_window_is_known_before_the_first_signature(shared: OpenBao, tmp_path: Path) -> None:
+    path = "pki_int/sign/istio-ca"
+    async with opened(shared, policy_token(shared, tmp_path, path), path) as backend:
+        before = await backend.issuer()
+        await proven(backend, request())
+        after = await backend.issuer()
+    assert before.window is not None
+    assert (before.window, before.roots) == (after.window, after.roots)
+
+
+async def test_a_mount_without_its_root_takes_it_from_a_file(shared: OpenBao, tmp_path: Path) -> None:
+    chain = shared.call("GET", "pki/cert/ca")["data"]["certificate"]
+    (tmp_path / "roots.pem").write_text(chain)
+    async with opened(
+        shared, policy_token(shared, tmp_path, "pki/sign/istio-ca"), roots_file=tmp_path / "roots.pem"
+    ) as backend:
+        await proven(backend, request())
+        assert len((await backend.issuer()).roots) == 1
+
+
+async def test_the_roles_refusal_is_told_in_vaults_words(new_server: Callable[[], OpenBao], tmp_path: Path) -> None:
+    server = new_server()
+    root_mount(server, "other", allowed_uri_sans=[])
+    path = "other/sign/istio-ca"
+    async with opened(server, policy_token(server, tmp_path, path), path) as backend:
+        with pytest.raises(BackendRefused, match=r"HTTP 400: .*URI Subject Alternative Names"):
+            await backend.sign(request())
+
+
+async def test_a_policy_that_does_not_allow_it_is_a_refusal(shared: OpenBao, tmp_path: Path) -> None:
+    async with opened(shared, policy_token(shared, tmp_path, "other/path"), "pki/sign/istio-ca") as backend:
+        with pytest.raises(BackendRefused, match=r"HTTP 403: .*permission denied"):
+            await backend.sign(request())
+
+
+async def test_sealed_killed_frozen_and_well_again(new_server: Callable[[], OpenBao], tmp_path: Path) -> None:
+    server = new_server()
+    token = policy_token(server, tmp_path, "pki/sign/istio-ca")
+    async with opened(server, token, timeout=timedelta(seconds=1)) as backend:
+        server.seal()
+        with pytest.raises(BackendUnavailable, match="HTTP 503, it is sealed"):
+            await backend.sign(request())
+        with pytest.raises(BackendUnavailable, match="sealed"):
+            await backend.probe()
+        server.unseal()
+        await proven(backend, request())
+        server.kill()
+        with pytest.raises(BackendUnavailable, match="no connection to Vault"):
+            await backend.sign(request())
+        server.start()
+        await proven(backend, request())
+        server.pause()
+        with pytest.raises(BackendTimeout, match="no answer within 1 s"):
+            await backend.sign(request())
+        server.resume()
+        await proven(backend, request())
+        await backend.probe()
+
+
+async def test_a_changed_ca_is_learnt_with_the_answer_that_it_signs(
+    new_server: Callable[[], OpenBao], tmp_path: Path
+) -> None:
+    server = new_server()
+    told: list[str] = []
+    async with opened(server, policy_token(server, tmp_path, "pki/sign/istio-ca")) as backend:
+        first = await proven(backend, request())
+        backend.on_change(lambda: told.append("changed"))
+        made = server.call("POST", "pki/root/rotate/internal", {"common_name": "second", "ttl": "8760h"})["data"]
+        server.call("POST", "pki/config/issuers", {"default": made["issuer_id"]})
+        second = await proven(backend, request())
+        roots = (await backend.issuer()).roots
+    assert first.leaf.issuer != second.leaf.issuer
+    assert (len(roots), told) == (2, ["changed"])
+    assert x509.load_pem_x509_certificate(made["certificate"].encode()) in roots
+
+
+async def test_nothing_secret_is_said(shared: OpenBao, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    token = policy_token(shared, tmp_path, "other/path")
+    asked = request()
+    async with opened(shared, token) as backend:
+        with pytest.raises(BackendRefused) as caught:
+            await backend.sign(asked)
+    pem = asked.csr.parsed.request.public_bytes(Encoding.PEM).decode()
+    said = caplog.text + caught.value.reason
+    assert token.read_text() not in said
+    assert pem.splitlines()[1] not in said
