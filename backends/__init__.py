@@ -14,6 +14,7 @@ ENTRY_POINTS = "istio_signer.backends"
 BUILT_IN: dict[str, str] = {
     "local": "backends.local.spec:SPEC",
     "vault": "backends.vault.spec:SPEC",
+    "cert-manager": "backends.cert_manager.spec:SPEC",
 }
 
 

@@ -8,42 +8,64 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.config import ConfigException
+
+from signer.kube.connect import NoCluster, open_client
+
+__all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect"]
 
 MAX_ANSWER_BYTES = 1024 * 1024
-# As many as authentication.concurrency may be.
-MAX_CONNECTIONS = 1000
 RENEW_SECONDS = 10.0
 
 _log = logging.getLogger("istio_signer.kube")
 
 
-class NoCluster(Exception):
-    """There is no usable connection configuration; the message says what is missing and what to do."""
-
-
 class ApiUnavailable(Exception):
-    """The API server gave no usable answer. ``final`` is False where trying again soon makes sense."""
+    """The API server gave no usable answer. ``final`` is False where trying again soon makes sense.
 
-    def __init__(self, reason: str, final: bool = False) -> None:
+    ``retry_after`` is the number of seconds that it asked to be spared, 0 where it did not.
+    """
+
+    def __init__(self, reason: str, final: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(reason)
         self.final = final
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API server said: the HTTP status and the JSON object of the body."""
+    """What the API server said: the HTTP status and the JSON object of the body.
+
+    Attributes:
+        retry_after: Seconds that it asked to be spared; 0 where it did not.
+        date: Its clock, as the ``Date`` header has it.
+    """
 
     status: int
     body: dict[str, Any]
+    retry_after: float = 0.0
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer whose body comes bit by bit.
+
+    Attributes:
+        chunks: The body as it comes; raises ``ApiUnavailable`` where it breaks or is silent for too long.
+    """
+
+    status: int
+    date: str
+    chunks: AsyncIterator[bytes]
 
 
 class KubeApi:
@@ -63,7 +85,16 @@ class KubeApi:
         """Create an object. Errors: as ``call``."""
         return await self.call("POST", path, timeout, body)
 
-    async def call(self, method: str, path: str, timeout: float, body: dict[str, Any] | None = None) -> Answer:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        timeout: float,
+        body: dict[str, Any] | None = None,
+        *,
+        limit: int = MAX_ANSWER_BYTES,
+        discard: bool = False,
+    ) -> Answer:
         """Send one request.
 
         Args:
@@ -71,25 +102,48 @@ class KubeApi:
             path: The path, with its query where there is one.
             timeout: Seconds.
             body: A JSON object, where the method has one.
+            limit: The longest answer to read, in bytes.
+            discard: Give an empty object in place of a success's body, however long that is.
 
         Raises:
             ApiUnavailable: No answer in time, no connection, or one that is no JSON object.
         """
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._request(method, path, body, timeout)
+                answer = await self._exchange(method, path, body, timeout, limit, discard)
         except TimeoutError:
-            raise ApiUnavailable(f"no answer within {timeout} s", final=True) from None
-        except aiohttp.ClientConnectorCertificateError:
-            await self._renew()
-            raise ApiUnavailable("the API server's certificate is not trusted; its CA was read again") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiUnavailable(f"no connection: {type(error).__name__}") from None
-        except ConfigException as error:
-            raise ApiUnavailable(f"the credentials cannot be read: {type(error).__name__}") from None
+            raise ApiUnavailable(f"no answer within {timeout:g} s", final=True) from None
+        except (aiohttp.ClientError, OSError, ConfigException) as error:
+            raise await self._broken(error) from None
         if answer.status == 401:
             await self._renew()
         return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str, opening: float, idle: float) -> AsyncIterator[Stream]:
+        """Open a long answer, as that to a watch.
+
+        Args:
+            path: The path with its query.
+            opening: Seconds until the status must be there.
+            idle: Seconds that the body may be silent.
+
+        Raises:
+            ApiUnavailable: As ``call``.
+        """
+        try:
+            async with asyncio.timeout(opening):
+                response = await self._open("GET", path, None, None)
+        except TimeoutError:
+            raise ApiUnavailable(f"no answer within {opening:g} s", final=True) from None
+        except (aiohttp.ClientError, OSError, ConfigException) as error:
+            raise await self._broken(error) from None
+        try:
+            if response.status == 401:
+                await self._renew()
+            yield Stream(response.status, response.headers.get("Date", ""), self._chunks(response, idle))
+        finally:
+            response.close()
 
     async def close(self) -> None:
         """Close its connections."""
@@ -107,47 +161,91 @@ class KubeApi:
             return
         await old.close()  # type: ignore[no-untyped-call]
 
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout: float) -> Answer:
+    async def _broken(self, error: Exception) -> ApiUnavailable:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            await self._renew()
+            return ApiUnavailable("the API server's certificate is not trusted; its CA was read again")
+        if isinstance(error, ConfigException):
+            return ApiUnavailable(f"the credentials cannot be read: {type(error).__name__}")
+        return ApiUnavailable(f"no connection: {type(error).__name__}")
+
+    async def _chunks(self, response: aiohttp.ClientResponse, idle: float) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                async with asyncio.timeout(idle):
+                    chunk = await response.content.readany()
+                if not chunk:
+                    return
+                yield chunk
+        except TimeoutError:
+            raise ApiUnavailable(f"nothing came for {idle:g} s", final=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise await self._broken(error) from None
+
+    async def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout: float, limit: int, discard: bool
+    ) -> Answer:
+        async with await self._open(method, path, body, timeout) as response:
+            unread = discard and response.status < 300
+            data = await (_drain(response) if unread else _read(response, limit))
+            after = _seconds(response.headers.get("Retry-After", ""))
+            return Answer(
+                response.status, _parse(response.status, data, after), after, response.headers.get("Date", "")
+            )
+
+    async def _open(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout: float | None
+    ) -> aiohttp.ClientResponse:
         """Send by the client's own session: its calls follow redirects, and with them a token would leave, and
         somebody else's verdict come in."""
         prepared = await self._client.param_serialize(
-            method, path, header_params={"Accept": "application/json"}, body=body, auth_settings=["BearerToken"]
+            method, path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
         )
         url, headers = prepared[1], {**prepared[2], "Content-Type": "application/json"}
         rest = self._client.rest_client
         if rest.pool_manager is None:
             rest.pool_manager = rest._create_pool_manager()
-        async with rest.pool_manager.request(
+        response: aiohttp.ClientResponse = await rest.pool_manager.request(
             method,
             url,
             headers=headers,
-            data=None if body is None else json.dumps(body),
+            data=None if body is None else json.dumps(body, separators=(",", ":")),
             timeout=aiohttp.ClientTimeout(total=timeout),
             allow_redirects=False,
             proxy=rest.proxy,
             proxy_headers=rest.proxy_headers,
             server_hostname=rest.configuration.tls_server_name or None,
-        ) as response:
-            data = await _read(response)
-        return Answer(response.status, _parse(response.status, data))
+        )
+        return response
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise ApiUnavailable(f"HTTP {response.status} with an answer of over {MAX_ANSWER_BYTES} bytes", final=True)
+        if size > limit:
+            raise ApiUnavailable(f"HTTP {response.status} with an answer of over {limit} bytes", final=True)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _parse(status: int, data: bytes) -> dict[str, Any]:
+async def _drain(response: aiohttp.ClientResponse) -> bytes:
+    """Read to the end, so that the connection can be used again; its time is bounded, and nothing is kept."""
+    async for _ in response.content.iter_any():
+        pass
+    return b"{}"
+
+
+def _seconds(retry_after: str) -> float:
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 6 else 0.0
+
+
+def _parse(status: int, data: bytes, retry_after: float) -> dict[str, Any]:
     """Errors of proxies in between are often HTML; only their status is kept, never their text."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        raise ApiUnavailable(f"HTTP {status} with an answer that is not JSON") from None
+        raise ApiUnavailable(f"HTTP {status} with an answer that is not JSON", retry_after=retry_after) from None
     if not isinstance(body, dict):
         raise ApiUnavailable(f"HTTP {status} with JSON that is not an object")
     return body
@@ -164,56 +262,7 @@ async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeAp
         NoCluster: The file is unusable, or this process does not run in a pod.
     """
 
-    async def open_client() -> ApiClient:
-        return await _open_client(kubeconfig, context)
+    async def opened() -> ApiClient:
+        return await open_client(kubeconfig, context)
 
-    return KubeApi(await open_client(), open_client)
-
-
-async def _open_client(kubeconfig: Path | None, context: str | None) -> ApiClient:
-    await asyncio.to_thread(_check_there, kubeconfig)
-    # Called through type: the class hands out copies of a process-wide default otherwise.
-    configuration = type.__call__(Configuration)
-    configuration.connection_pool_maxsize = MAX_CONNECTIONS
-    # Proxies of the environment are for the web; tokens go to the API server and nowhere else.
-    configuration.client_session_kwargs = {"trust_env": False}
-    try:
-        await _load(configuration, kubeconfig, context)
-        client = ApiClient(configuration=configuration)
-    except ConfigException as error:
-        raise NoCluster(_advice(kubeconfig, str(error))) from None
-    except Exception as error:  # noqa: BLE001  parsers of several libraries; their texts may quote the credentials
-        raise NoCluster(_advice(kubeconfig, type(error).__name__)) from None
-    _check_encrypted(configuration.host)
-    return client
-
-
-def _check_encrypted(server: str) -> None:
-    parts = urlsplit(server)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise NoCluster(f"{server}: tokens are sent to an API server by https only")
-
-
-def _check_there(kubeconfig: Path | None) -> None:
-    """The client takes a missing file for an empty one, and complains about its contents."""
-    if kubeconfig is not None and not kubeconfig.is_file():
-        raise NoCluster(f"{kubeconfig}: no such file")
-
-
-async def _load(configuration: Configuration, kubeconfig: Path | None, context: str | None) -> None:
-    if kubeconfig is None:
-        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return
-    await load_kube_config(  # type: ignore[no-untyped-call]
-        config_file=str(kubeconfig),
-        context=context,
-        client_configuration=configuration,
-        persist_config=False,
-    )
-
-
-def _advice(kubeconfig: Path | None, fault: str) -> str:
-    """What to do. A kubeconfig's inline certificates go through temporary files, which a read-only root refuses."""
-    if kubeconfig is None:
-        return f"this is no pod of a cluster ({fault}); name a kubeconfig file, or use serve --development"
-    return f"{kubeconfig}: no usable kubeconfig: {fault}"
+    return KubeApi(await opened(), opened)

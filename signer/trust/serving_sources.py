@@ -104,14 +104,16 @@ class FromBackend:
         return SigningRequest(
             id=f"serving-{secrets.token_hex(8)}",
             subject=self._plan.names,
-            csr=own_server_csr(parse_csr(_csr(key))),
+            csr=own_server_csr(parse_csr(_csr(key, self._plan.names))),
             validity=validity,
         )
 
 
-def _csr(key: keys.CaPrivateKey) -> str:
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-    return request.public_bytes(Encoding.PEM).decode("ascii")
+def _csr(key: keys.CaPrivateKey, names: ServerNames) -> str:
+    """With the names in it: remote signers take them from there."""
+    san = x509.SubjectAlternativeName([*map(x509.DNSName, names.dns), *map(x509.IPAddress, names.ips)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(san, critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii")
 
 
 class FromFiles:

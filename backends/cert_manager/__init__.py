@@ -1,0 +1,1 @@
+"""Signs through cert-manager: CertificateRequests for an Issuer, a ClusterIssuer or an external issuer."""

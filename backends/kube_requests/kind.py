@@ -1,0 +1,77 @@
+"""What the desk must know of a kind of request: pure, one implementation for each kind."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Manifest = dict[str, Any]
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "istio-signer"
+BACKEND = "istio-signer.io/backend"
+BATCH = "istio-signer.io/batch"
+MAX_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where a request stands.
+
+    Attributes:
+        certificate: The PEM text of the chain, leaf first, once it is signed.
+        ca: The PEM text of the CA that was given beside it, where there is one.
+        refused: Why it was turned down for good.
+        words: What the last condition says, while it is pending.
+    """
+
+    certificate: str = ""
+    ca: str = ""
+    refused: str = ""
+    words: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will come."""
+        return bool(self.certificate or self.refused)
+
+
+class RequestKind(Protocol):
+    """A kind of object that asks for a certificate."""
+
+    @property
+    def path(self) -> str:
+        """The collection's path."""
+        ...
+
+    @property
+    def resource(self) -> str:
+        """Its plural and group, for advice: ``certificaterequests.cert-manager.io``."""
+        ...
+
+    def same(self, existing: Manifest, wanted: Manifest) -> bool:
+        """Tell whether an existing object asks for what ``wanted`` asks for, and for no longer a life."""
+        ...
+
+    def verdict(self, item: Manifest) -> Verdict:
+        """Read an object's status."""
+        ...
+
+    def approval(self, item: Manifest) -> Manifest | None:
+        """The body of ``PUT .../approval`` that this object still needs from us; None where it needs none."""
+        ...
+
+
+def conditions(item: Manifest) -> list[Manifest]:
+    """The conditions of an object; none where its status has no such shape."""
+    found = (item.get("status") or {}).get("conditions") or []
+    return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+
+
+def words(condition: Manifest) -> str:
+    """A condition's type, reason and message, cut and quoted: anybody may have written them."""
+    reason, message = str(condition.get("reason", ""))[:60], str(condition.get("message", ""))[:MAX_WORDS]
+    return f"{str(condition.get('type', ''))[:40]} {reason!a} {message!a}"
+
+
+def is_true(condition: Manifest, kind: str) -> bool:
+    """Tell whether a condition of that type is true."""
+    return condition.get("type") == kind and condition.get("status") == "True"

@@ -1,0 +1,178 @@
+"""One list and one watch, for ever: all objects of a kind that match a selector, as they are and as they change.
+
+Source: Kubernetes API concepts, "Efficient detection of changes": list, watch from its resourceVersion with bookmarks,
+list again on 410 Gone.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from signer.kube.api import Answer, ApiUnavailable, KubeApi, Stream
+
+_log = logging.getLogger("istio_signer.kube.watch")
+Manifest = dict[str, Any]
+PAGE = 500
+LIST_BYTES = 64 * 1024 * 1024
+LINE_BYTES = 4 * 1024 * 1024
+LIST_SECONDS = 20.0
+OPEN_SECONDS = 10.0
+# The server ends each watch about then, give or take, so that clients spread over its replicas.
+WATCH_SECONDS = 300
+# Bookmarks come about once a minute: a connection that is silent for longer is dead.
+SILENCE_SECONDS = 90.0
+_FIRST_PAUSE = 0.1
+_LAST_PAUSE = 10.0
+
+
+class Follower(Protocol):
+    """Whoever wants to know. Called on the event loop; must not block and must not raise."""
+
+    def listed(self, objects: list[Manifest]) -> None:
+        """All objects, as of now: what is not among them is gone."""
+        ...
+
+    def changed(self, kind: str, item: Manifest) -> None:
+        """One event: ``ADDED``, ``MODIFIED`` or ``DELETED``."""
+        ...
+
+
+class Gone(Exception):
+    """The server no longer knows the resourceVersion: everything must be listed again."""
+
+
+class Watch:
+    """Follows one collection.
+
+    Args:
+        api: Opened by ``connect``.
+        path: The collection's path.
+        selector: Of labels or fields, as query parameters.
+        follower: Told of everything.
+        restarted: Called whenever the watch has to be opened again after a fault.
+    """
+
+    def __init__(
+        self,
+        api: KubeApi,
+        path: str,
+        selector: dict[str, str],
+        follower: Follower,
+        restarted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._api = api
+        self._path = path
+        self._selector = selector
+        self._follower = follower
+        self._restarted = restarted
+        self._version = ""
+        self._failures = 0
+        self._told = ""
+        self.synced = asyncio.Event()
+        self.fault = "nothing has been listed yet"
+        self.broken_since: float | None = time.monotonic()
+
+    async def run(self) -> None:
+        """List and watch for ever."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                begun = time.monotonic()
+                await self._follow()
+                # A server that ends each watch at once must not be asked in a loop.
+                await asyncio.sleep(0.0 if time.monotonic() - begun > 1.0 else 1.0)
+            except Gone:
+                self._version = ""
+            except (ApiUnavailable, ValueError, KeyError, TypeError) as error:
+                await self._failed(error)
+
+    async def _failed(self, error: Exception) -> None:
+        reason = str(error) if isinstance(error, ApiUnavailable) else type(error).__name__
+        self.fault = f"{self._path}: {reason}"
+        if self.broken_since is None:
+            self.broken_since = time.monotonic()
+        if self.fault != self._told:
+            self._told = self.fault
+            _log.warning("watch of %s; it is tried again", self.fault)
+        self._failures += 1
+        self._restarted()
+        ceiling = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))
+        await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))  # noqa: S311  spreads, hides nothing
+
+    def _works(self) -> None:
+        self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
+        self.synced.set()
+
+    async def _list(self) -> None:
+        items: list[Manifest] = []
+        token = ""
+        while True:
+            query = {**self._selector, "limit": str(PAGE)} | ({"continue": token} if token else {})
+            answer = await self._api.call("GET", f"{self._path}?{urlencode(query)}", LIST_SECONDS, limit=LIST_BYTES)
+            metadata = _success(answer).get("metadata") or {}
+            items += answer.body.get("items") or []
+            token = metadata.get("continue") or ""
+            if not token:
+                break
+        self._version = str(metadata.get("resourceVersion") or "")
+        self._follower.listed(items)
+        self._works()
+
+    async def _follow(self) -> None:
+        seconds = WATCH_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311  spreads, hides nothing
+        query = {
+            **self._selector,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(int(seconds)),
+        }
+        async with self._api.stream(f"{self._path}?{urlencode(query)}", OPEN_SECONDS, SILENCE_SECONDS) as response:
+            if response.status == 410:
+                raise Gone
+            if response.status != 200:
+                raise ApiUnavailable(f"HTTP {response.status}")
+            self._works()
+            async for line in _lines(response):
+                self._event(json.loads(line))
+
+    def _event(self, event: Any) -> None:
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR":
+            # The server's way to say 410 once a watch is under way; any other error is best met by listing, too.
+            raise Gone
+        version = item["metadata"].get("resourceVersion")
+        if kind != "BOOKMARK":
+            self._follower.changed(kind, item)
+        self._version = str(version or self._version)
+
+
+def _success(answer: Answer) -> Manifest:
+    if answer.status == 410:
+        raise Gone
+    if answer.status != 200:
+        raise ApiUnavailable(f"HTTP {answer.status}: {reason_of(answer)}")
+    return answer.body
+
+
+def reason_of(answer: Answer) -> str:
+    """The API server's reason and message (kind Status), cut and quoted; it names users, verbs and resources."""
+    return f"{answer.body.get('reason', '')!s:.60} {str(answer.body.get('message', ''))[:300]!a}".strip()
+
+
+async def _lines(response: Stream) -> AsyncIterator[bytes]:
+    """Whole lines; one that never ends is a fault."""
+    rest = b""
+    async for chunk in response.chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > LINE_BYTES:
+            raise ValueError("an event without an end")
+        for line in whole:
+            if line:
+                yield line
