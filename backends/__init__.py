@@ -15,6 +15,7 @@ BUILT_IN: dict[str, str] = {
     "local": "backends.local.spec:SPEC",
     "vault": "backends.vault.spec:SPEC",
     "cert-manager": "backends.cert_manager.spec:SPEC",
+    "kubernetes-csr": "backends.kubernetes_csr.spec:SPEC",
 }
 
 

@@ -1,0 +1,1 @@
+"""Signs through the Kubernetes CSR API: CertificateSigningRequests for any signer of the cluster."""
