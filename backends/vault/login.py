@@ -146,6 +146,8 @@ def _text(path: Path) -> str:
 def _reason(auth: VaultAuth, error: Exception) -> str:
     """The class and Vault's own list of errors, cut: the text of other exceptions may hold a URL or a credential."""
     where = f"login by {auth.method} at auth/{auth.path}"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"{where}: Vault's certificate is not trusted: see ca_file"
     words = getattr(error, "errors", None)
     texts = [str(w) for w in words] if isinstance(words, list) else []
     return f"{where}: {type(error).__name__}{f': {chr(32).join(texts)[:200]!a}' if texts else ''}"

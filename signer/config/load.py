@@ -13,6 +13,8 @@ from signer.config.backends import SettingsOf, backend_settings, undefined
 from signer.config.complaints import BadConfig, Where, plain
 from signer.config.model import Config
 from signer.config.positions import BadYaml, KeyPath, read_yaml
+from signer.config.seed_env import NAME as VAULT
+from signer.config.seed_env import vault_keys
 
 PREFIX = "ISTIO_SIGNER_"
 
@@ -44,9 +46,13 @@ def load(
     """
     data, lines = _read(path) if path else ({}, {})
     merged, where = merge(base or {}, data), Where(path, dict(lines))
-    for variable, key, value in from_environment(os.environ if environment is None else environment):
+    variables_of = os.environ if environment is None else environment
+    for variable, key, value in from_environment(variables_of):
         merged = merge(merged, _nest(key, value))
         where.override(key, value, variable)
+    for variable, key, text in vault_keys(variables_of, merged.get("backends")):
+        merged = merge(_nest((*key[:2], "type"), VAULT), merge(merged, _nest(key, text)))
+        where.override(key, text, variable)
     # Judged even where the model is wrong, so that nobody mends a file in two rounds.
     backends, complaints = backend_settings(merged.get("backends"), settings_of, where)
     try:

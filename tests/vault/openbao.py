@@ -43,10 +43,14 @@ class OpenBao:
     Args:
         folder: Gets its configuration, its data and its log.
         certificate: A certificate and its key, PEM files, for TLS; plain HTTP without them.
+        ca_file: Who has signed it.
     """
 
-    def __init__(self, folder: Path, *, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, certificate: tuple[Path, Path] | None = None, ca_file: Path | None = None
+    ) -> None:
         self.folder = folder
+        self._ca_file = ca_file
         self._certificate = certificate
         self._port, self._cluster_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -131,7 +135,7 @@ class OpenBao:
                 (tools / name).symlink_to(bao())
         own = {"BAO_ADDR": self.address, "BAO_TOKEN": self.root_token, "HOME": str(self.folder)}
         if self._certificate:
-            own["BAO_CACERT"] = str(self._certificate[0])
+            own["BAO_CACERT"] = str(self._ca_file)
         own |= {name.replace("BAO_", "VAULT_"): value for name, value in own.items()}
         return {"PATH": f"{tools}{os.pathsep}{_PATH}", **own, **more}
 
@@ -182,7 +186,7 @@ class OpenBao:
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> urllib3.BaseHTTPResponse:
-        ca = str(self._certificate[0]) if self._certificate else None
+        ca = str(self._ca_file) if self._ca_file else None
         with urllib3.PoolManager(ca_certs=ca, retries=False, timeout=10.0) as pool:
             content = None if body is None else json.dumps(body)
             return pool.request(method, f"{self.address}/v1/{path}", body=content, headers=headers)
