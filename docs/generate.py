@@ -23,7 +23,7 @@ import backends as registry
 from signer.cli.main import parser
 from signer.config.durations import show_duration
 from signer.config.load import variables
-from signer.config.model import Config
+from signer.config.model import BackendSection, Config
 from signer.core.errors import BUG, CANCELLED, MEANINGS, Meaning
 from signer.observe.metrics import CITADEL_COUNTERS, CITADEL_GAUGES, OWN, Metrics
 
@@ -144,7 +144,8 @@ def _purpose(path: str, field: FieldInfo) -> str:
 
 
 def _backend_keys() -> Iterator[Key]:
-    """The keys that each built-in type of backend has, from its dataclass and that one's ``Attributes``."""
+    """Those that all backends have; then each built-in type's, from its dataclass and that one's ``Attributes``."""
+    yield from _model_keys(BackendSection, "backends.NAME.")
     for type_name in registry.BUILT_IN:
         settings = registry.spec(type_name).settings
         hints, said = get_type_hints(settings), _attributes(settings.__doc__ or "")

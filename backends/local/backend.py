@@ -70,6 +70,7 @@ class LocalBackend:
 
     def __init__(self, settings: LocalSettings, context: BackendContext) -> None:
         self.name = context.name
+        self.answers_at_once = True
         self._settings = settings
         self._clock = context.clock
         self._in_use: _InUse | None = None

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from signer.app.build import Callers, build_backends, build_callers, build_router, build_source
+from signer.app.build import Callers, build_backends, build_callers, build_source
 from signer.app.reload import Reload
+from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
 from signer.authz.own import OwnIdentity
 from signer.config.load import Loaded
@@ -18,6 +19,7 @@ from signer.observe.health import Health
 from signer.observe.lines import LineSink
 from signer.observe.metrics import Metrics
 from signer.observe.recorder import Recorder
+from signer.observe.signing import SigningMetrics
 from signer.server.admin import Admin
 from signer.server.listener import Listener, ListenerSettings
 from signer.server.rpc import CallLimits, CertificateService
@@ -75,17 +77,21 @@ async def assemble(
     config, metrics, health = loaded.config, Metrics(), Health(PARTS)
     backends = build_backends(loaded, clock, metrics.meter)
     bundle = LiveBundle(list(backends.values()), health)
-    callers = await build_callers(config, clock, _counter(metrics), issuer)
+    watch = SigningMetrics(metrics)
+    guards = build_guards(config, backends, clock, watch)
+    health.watch_breakers(lambda: {name: guarded.view() for name, guarded in guards.items()})
+    callers = await build_callers(config, clock, _counter(metrics), issuer, lambda: pipeline.router.needs_pod_labels)
     limits = config.limits
     admission = Admission(limits.in_flight, limits.waiting, limits.patience.total_seconds())
     parts = Parts(
         admission=admission,
         authenticator=callers.authenticator,
         authorizer=OwnIdentity(),
-        router=build_router(config, backends),
+        router=build_router(config, guards),
         bundle=bundle,
         observer=Recorder(metrics, sinks.audit),
         clock=clock,
+        watch=watch,
     )
     pipeline = Pipeline(parts)
     service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
@@ -97,7 +103,7 @@ async def assemble(
         admin.add_token_endpoint(issuer.mint)
     _expiries(metrics, bundle, clock)
     metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
-    reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, backends)))
+    reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
     return Server(config, health, bundle, serving, listener, admin, backends, callers, reload)
 
 
@@ -123,6 +129,7 @@ def _note_renewal(metrics: Metrics, health: Health, renewal: Renewal) -> None:
 def _scrape(metrics: Metrics, health: Health, admission: Admission, accept: str) -> tuple[bytes, str]:
     metrics.in_flight.set(admission.in_flight)
     gauges.show_backends(metrics, health)
+    gauges.show_breakers(metrics, health)
     return metrics.exposition(accept)
 
 

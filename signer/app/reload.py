@@ -76,7 +76,11 @@ def changed_keys(old: Loaded, new: Loaded) -> list[str]:
     sections = [key for key in Config.model_fields if key != "backends"]
     changed = [_NAMES.get(key, key) for key in sections if getattr(kept, key) != getattr(new.config, key)]
     # Compared as they were understood: another way to write the same settings is no change.
-    return [*changed, "backends"] if old.backends != new.backends else changed
+    return changed if _sections(old) == _sections(new) else [*changed, "backends"]
+
+
+def _sections(loaded: Loaded) -> object:
+    return loaded.backends, {name: section.guard for name, section in loaded.config.backends.items()}
 
 
 def in_use(old: Config, new: Config) -> Config:

@@ -93,5 +93,5 @@ class DevelopmentIssuer:
         if not isinstance(bound, dict):
             raise AuthenticationFailed("development token: no kubernetes.io claim")
         identity = SpiffeId(self._trust_domain, bound["namespace"], bound["serviceaccount"]["name"])
-        pod = PodRef(bound["pod"]["name"], bound["pod"]["uid"], NODE)
+        pod = PodRef(bound["pod"]["name"], bound["pod"]["uid"], NODE, labels=())
         return Caller(identity, METHOD, self._cluster, pod)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from signer.app.build import build_backends, build_callers, build_router
+from signer.app.build import build_backends, build_callers
+from signer.app.routing import build_guards, build_router
 from signer.authn.clusters import ByCluster
 from signer.authz.own import OwnIdentity
 from signer.cli.common import (
@@ -28,9 +29,9 @@ from signer.config.model import Config
 from signer.core.errors import IdentityRejected, SignerError, meaning
 from signer.core.events import NoMeter
 from signer.core.identity import InvalidIdentity, SpiffeId
-from signer.core.types import Caller, Credentials, Grant, Secret
+from signer.core.types import Caller, Credentials, Grant, PodRef, Secret
 from signer.core.validity import decide
-from signer.issue.route import Route
+from signer.issue.route import Route, Router
 from signer.kube.api import NoCluster
 from signer.runtime.clock import SystemClock
 
@@ -56,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cert-signer", default="", help="the signer that the caller would name")
     parser.add_argument("--impersonate", default="", metavar="SPIFFE_ID", help="the workload it would act for")
     parser.add_argument("--ttl", default="0s", metavar="DURATION", help="the lifetime it would ask for")
+    parser.add_argument(
+        "--pod-label",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a label that its pod would have, with --identity; may be given again",
+    )
     add_output(parser)
 
 
@@ -92,17 +100,25 @@ def _refused(error: SignerError, output: str) -> int:
 async def _explain(loaded: Loaded, args: argparse.Namespace) -> _Decision:
     caller = await _caller(loaded, args)
     grant = await OwnIdentity().authorize(caller, args.impersonate)
-    backends = build_backends(loaded, SystemClock(), lambda _: NoMeter())
-    route = build_router(loaded.config, backends).route(grant, args.cert_signer)
+    route = _router(loaded).route(grant, args.cert_signer)
     now = datetime.now(UTC)
     validity = decide(_ttl(args.ttl), route.profile.validity, now, None, 0.0)
     return _Decision(grant, route, validity.not_after - now.replace(microsecond=0))
 
 
+def _router(loaded: Loaded) -> Router:
+    clock = SystemClock()
+    backends = build_backends(loaded, clock, lambda _: NoMeter())
+    return build_router(loaded.config, build_guards(loaded.config, backends, clock))
+
+
 async def _caller(loaded: Loaded, args: argparse.Namespace) -> Caller:
     if args.identity:
-        return await _assumed(loaded.config, _identity(args.identity), args.cluster_id)
-    callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None)
+        return await _assumed(loaded.config, _identity(args.identity), args.cluster_id, _labels(args.pod_label))
+    if args.pod_label:
+        raise Failure("--pod-label goes with --identity; a token's pod has its own labels, and they are read", USAGE)
+    needed = any(route.match.pod_labels for route in loaded.config.routes)
+    callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None, lambda: needed)
     try:
         token = Secret(read_text(args.token_file, "--token-file"))
         return await callers.authenticator.authenticate(Credentials(token, args.cluster_id))
@@ -114,19 +130,20 @@ async def _caller(loaded: Loaded, args: argparse.Namespace) -> Caller:
 class _Assume:
     """Takes an identity for proven, in place of a cluster's API server."""
 
-    def __init__(self, identity: SpiffeId, cluster: str) -> None:
-        self._caller = Caller(identity, _ASSUMED, cluster)
+    def __init__(self, identity: SpiffeId, cluster: str, pod: PodRef | None) -> None:
+        self._caller = Caller(identity, _ASSUMED, cluster, pod)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         return self._caller
 
 
-async def _assumed(config: Config, identity: SpiffeId, cluster: str) -> Caller:
+async def _assumed(config: Config, identity: SpiffeId, cluster: str, labels: dict[str, str]) -> Caller:
     """Assume an identity, but none that the server could not prove."""
     if identity.trust_domain.name != config.trust_domain:
         domain = identity.trust_domain
         raise IdentityRejected(f"it is of trust domain {domain}; every caller here is of {config.trust_domain}")
-    clusters = {c.id: _Assume(identity, c.id) for c in config.clusters}
+    pod = PodRef(_ASSUMED, _ASSUMED, None, tuple(sorted(labels.items()))) if labels else None
+    clusters = {c.id: _Assume(identity, c.id, pod) for c in config.clusters}
     return await ByCluster(config.clusters[0].id, clusters).authenticate(Credentials(None, cluster))
 
 
@@ -135,6 +152,14 @@ def _identity(text: str) -> SpiffeId:
         return SpiffeId.parse(text)
     except InvalidIdentity as error:
         raise Failure(f"--identity: {error}", USAGE) from None
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    labels = dict(text.partition("=")[::2] for text in texts if "=" in text)
+    wrong = [text for text in texts if not text.partition("=")[0] or "=" not in text]
+    if wrong:
+        raise Failure(f"--pod-label: write KEY=VALUE; this is {wrong[0]!r:.80}", USAGE)
+    return labels
 
 
 def _ttl(text: str) -> int:
@@ -178,6 +203,8 @@ def _lines(decision: _Decision) -> dict[str, str]:
 
 
 def _pod(caller: Caller) -> str:
+    if caller.pod and caller.method == _ASSUMED:
+        return f"assumed, with {', '.join(f'{key}={value}' for key, value in caller.pod.labels or ())}"
     if caller.pod:
         return f"{caller.pod.name} (uid {caller.pod.uid}, node {caller.pod.node})"
     return "assumed: no token was looked at" if caller.method == _ASSUMED else "none: a token without a pod"

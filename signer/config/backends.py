@@ -55,6 +55,8 @@ def _undefined(config: Config) -> Iterator[_Complaint]:
 def _section(section: dict[str, Any], settings_of: SettingsOf) -> tuple[tuple[str, Any] | None, list[_Complaint]]:
     values = dict(section)
     type_name = values.pop("type", None)
+    # Every backend has it, so it is the model's.
+    values.pop("guard", None)
     if not isinstance(type_name, str):
         return None, [(("type",), "say which type of backend this is, such as: local")]
     try:
@@ -69,5 +71,6 @@ def _section(section: dict[str, Any], settings_of: SettingsOf) -> tuple[tuple[st
 
 def _text(settings: type[Any], error: ErrorDetails) -> str:
     """The settings may be another distribution's, which our documentation does not list."""
+    common = () if error["loc"][:-1] else ("guard",)
     keys = keys_at(settings, error["loc"][:-1]) if error["type"] == "extra_forbidden" else []
-    return f"no such key; there are {', '.join(keys)}" if keys else plain(error)
+    return f"no such key; there are {', '.join(sorted({*keys, *common}))}" if keys else plain(error)

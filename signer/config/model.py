@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -64,6 +64,8 @@ class MatchSection(Section):
     """Trust domains of the granted identity; none given means all."""
     cert_signers: list[str] = []
     """Exact names that callers may ask for (``ISTIO_META_CERT_SIGNER``). Who names another finds no route here."""
+    pod_labels: dict[str, str] = {}
+    """Label -> glob for its value: labels of the caller's own pod. Never holds for who acts for another (ztunnel)."""
 
 
 class ProfileSection(Section):
@@ -81,6 +83,41 @@ class ProfileSection(Section):
     """Key types that may be certified. Envoy before 1.33 loads no P-384 certificate."""
 
 
+class Guard(Section):
+    """What stands between the server and one backend."""
+
+    concurrency: Annotated[int, Field(ge=1)] = 64
+    """Requests that the backend works on at once."""
+    waiting: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait, half a second at most, for one of those places."""
+    rate: Annotated[float, Field(gt=0)] | None = None
+    """Requests a second, on average; none means no limit."""
+    burst: Annotated[int, Field(ge=1)] | None = None
+    """Requests at once after a pause, with ``rate``; none means one second's worth."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Tries of one request while the backend is unavailable; with a next backend in the route, two at most."""
+    timeout: PositiveDuration | None = None
+    """For one try; none means what the deadline leaves, half of it while another backend follows."""
+    breaker_failures: Annotated[int, Field(ge=1)] = 5
+    """Failures in a row (unavailable, too slow, a bug) after which the backend is left alone. Refusals are none."""
+    breaker_open: PositiveDuration = timedelta(seconds=10)
+    """For so long, up to a fifth more by chance; then one request tries it."""
+
+    @model_validator(mode="after")
+    def _burst_needs_rate(self) -> "Guard":
+        if self.burst is not None and self.rate is None:
+            raise ValueError("burst is for a rate: give rate too")
+        return self
+
+
+class BackendSection(Section):
+    """What every backend may have; the rest of its keys are its type's own, and are checked by that."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    guard: Guard = Guard()
+
+
 class RouteSection(Section):
     """Who is signed by which backend; the first match decides."""
 
@@ -88,7 +125,7 @@ class RouteSection(Section):
     """For logs and ``explain``; its position where empty."""
     match: MatchSection = MatchSection()
     backends: Annotated[list[str], Field(min_length=1)]
-    """In order of preference; the next one is asked only where the last was unavailable."""
+    """In order of preference; the next one is asked only where the last did not answer. A refusal is an answer."""
     profile: ProfileSection = ProfileSection()
 
 
@@ -184,7 +221,7 @@ class Config(Section):
     clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster()]
     """The API servers whose tokens are accepted; the first one is the local cluster."""
     authentication: Authentication = Authentication()
-    backends: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    backends: Annotated[dict[str, BackendSection], Field(min_length=1)]
     """Name -> its settings; ``type`` says which kind."""
     routes: list[RouteSection] = []
     """None means: the only backend signs for everybody."""

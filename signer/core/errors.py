@@ -14,6 +14,7 @@
     ├── ChainRejected               what the backend returned is not what was asked
     └── BackendError                what a backend may raise
         ├── BackendUnavailable      network, 429, 5xx, sealed, no key loaded
+        ├── BackendBusy             more requests for the backend than its caps allow
         ├── BackendRefused          the backend decided against it
         └── BackendTimeout          no answer in time
 
@@ -104,6 +105,10 @@ class BackendUnavailable(BackendError):
     """The backend cannot answer now: network, throttling, server error, sealed, no key loaded."""
 
 
+class BackendBusy(BackendError):
+    """The backend's cap on calls at once, or on calls a second, is reached; it was not asked."""
+
+
 class BackendRefused(BackendError):
     """The backend decided against the request; the same request will be refused again."""
 
@@ -145,6 +150,7 @@ MEANINGS: dict[type[SignerError], Meaning] = {
     NoRoute: Meaning(Code.FAILED_PRECONDITION, "no issuer is configured for this identity", False, "UNKNOWN"),
     ChainRejected: Meaning(Code.FAILED_PRECONDITION, "the issuer's answer was rejected", False, "CERT_GEN_ERROR"),
     BackendUnavailable: Meaning(Code.UNAVAILABLE, "the issuer is unavailable, try again", True, "CA_NOT_READY"),
+    BackendBusy: Meaning(Code.RESOURCE_EXHAUSTED, "the issuer is busy, try again", True, "CA_NOT_READY"),
     BackendRefused: Meaning(Code.FAILED_PRECONDITION, "the issuer refused the request", False, "CERT_GEN_ERROR"),
     BackendTimeout: Meaning(Code.DEADLINE_EXCEEDED, "the issuer did not answer in time", True, "CA_NOT_READY"),
 }

@@ -105,6 +105,16 @@ class AnnouncesChange(Protocol):
         ...
 
 
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """A backend that may say that ``issuer`` and ``sign`` never wait, so that nobody need limit their time."""
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether they never do."""
+        ...
+
+
 class BundleSource(Protocol):
     """Where the current trust bundle comes from."""
 

@@ -34,11 +34,16 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class PodRef:
-    """A pod as the API server named it in the verdict on its token."""
+    """A pod as the API server named it in the verdict on its token.
+
+    Attributes:
+        labels: Its labels, sorted by key; None where nobody has looked.
+    """
 
     name: str
     uid: str
     node: str | None = None
+    labels: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ class Outcome:
         reason: Why it failed, for operators only.
         citadel_error: Its ``csr_sign_err_count`` label, where it counts as one.
         bug: The exception, where it was none of ours: the log shows its frames.
+        passed_over: Backends that were asked before ``backend`` and did not answer, each with its reason.
+        coalesced: ``in_flight`` or ``remembered`` where it shares another request's answer; else empty.
     """
 
     request_id: str
@@ -177,3 +184,5 @@ class Outcome:
     not_before: datetime | None = None
     not_after: datetime | None = None
     bug: BaseException | None = None
+    passed_over: tuple[str, ...] = ()
+    coalesced: str = ""

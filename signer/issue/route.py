@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from signer.core.errors import NoRoute, PolicyDenied
-from signer.core.ports import Backend
+from signer.core.errors import AuthenticationUnavailable, NoRoute, PolicyDenied
 from signer.core.types import Grant
+from signer.issue.guard import Guarded
 from signer.issue.profile import Profile
 
 
@@ -37,6 +37,9 @@ class Match:
 
     ``cert_signers`` is exact and opens the named signers to this rule's callers: a request that names a signer matches
     no rule that does not list it.
+
+    ``pod_labels`` are of the caller's pod, so they hold only where these are known and the caller asks for itself: one
+    that acts for another (ztunnel) would lend its own pod's labels to every workload of its node.
     """
 
     namespaces: Globs = Globs()
@@ -44,6 +47,7 @@ class Match:
     clusters: Globs = Globs()
     trust_domains: Globs = Globs()
     cert_signers: frozenset[str] = frozenset()
+    pod_labels: tuple[tuple[str, Globs], ...] = ()
 
     def holds(self, grant: Grant, signer_name: str) -> bool:
         """Tell whether a grant, asking for ``signer_name`` (empty for none), is this rule's."""
@@ -54,7 +58,15 @@ class Match:
             and self.service_accounts.matches(identity.service_account)
             and self.clusters.matches(grant.caller.cluster)
             and self.trust_domains.matches(identity.trust_domain.name)
+            and (not self.pod_labels or self._labels_hold(grant))
         )
+
+    def _labels_hold(self, grant: Grant) -> bool:
+        pod = grant.caller.pod
+        if grant.impersonated or pod is None or pod.labels is None:
+            return False
+        labels = dict(pod.labels)
+        return all(key in labels and globs.matches(labels[key]) for key, globs in self.pod_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ class Route:
 
     name: str
     match: Match
-    backends: tuple[Backend, ...]
+    backends: tuple[Guarded, ...]
     profile: Profile
 
 
@@ -73,6 +85,8 @@ class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
         self._signers = frozenset(name for route in routes for name in route.match.cert_signers)
+        self.needs_pod_labels = any(route.match.pod_labels for route in routes)
+        """Whether any rule looks at the labels of callers' pods."""
 
     def route(self, grant: Grant, signer_name: str) -> Route:
         """Pick the first rule that matches.
@@ -80,7 +94,10 @@ class Router:
         Raises:
             PolicyDenied: The caller names a signer that routes know, and none of them is for this caller.
             NoRoute: None matches.
+            AuthenticationUnavailable: Rules look at labels, and this caller's were not looked up.
         """
+        if self.needs_pod_labels and _labels_missed(grant):
+            raise AuthenticationUnavailable("routes have just begun to look at pod labels; this caller's are not known")
         for route in self._routes:
             if route.match.holds(grant, signer_name):
                 return route
@@ -88,3 +105,9 @@ class Router:
             raise PolicyDenied(f"{grant.identity} may not ask for CertSigner {signer_name!a}")
         asked = f" with CertSigner {signer_name[:100]!a}" if signer_name else ""
         raise NoRoute(f"no route matches {grant.identity} of cluster {grant.caller.cluster!a}{asked}")
+
+
+def _labels_missed(grant: Grant) -> bool:
+    """Rules can change between proof and routing; to fall through to a later rule then would be another decision."""
+    pod = grant.caller.pod
+    return not grant.impersonated and pod is not None and pod.labels is None

@@ -14,6 +14,12 @@ def show_backends(metrics: Metrics, health: Health) -> None:
             metrics.issuer_expiry.labels(name).set(state.not_after)
 
 
+def show_breakers(metrics: Metrics, health: Health) -> None:
+    """Write the state of every backend's breaker."""
+    for name, breaker in health.breakers().items():
+        metrics.breaker_state.labels(name).set(breaker.state)
+
+
 def show_serving(metrics: Metrics, worked: bool, end: datetime | None, due: datetime | None) -> None:
     """Write what the last renewal of the serving certificate led to."""
     metrics.serving_renewals.labels("success" if worked else "failure").inc()

@@ -1,7 +1,8 @@
 """Health, for orchestrators and for people: readiness is a set of named parts that are still pending."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,28 @@ class BackendState:
     not_after: float | None = None
 
 
+class BreakerState(Protocol):
+    """What is shown of a breaker; ``state`` is 0 closed, 1 half-open, 2 open."""
+
+    @property
+    def state(self) -> int:
+        """Its state."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long the outage, or the calm, has lasted."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """The last failure."""
+        ...
+
+
+_STATES = ("closed", "half-open", "open")
+
+
 class Health:
     """What is pending, and how the backends do.
 
@@ -29,6 +52,7 @@ class Health:
     def __init__(self, parts: tuple[str, ...]) -> None:
         self._parts = dict.fromkeys(parts, False)
         self._backends: dict[str, BackendState] = {}
+        self._breakers: Callable[[], Mapping[str, BreakerState]] = dict
         self._draining = False
         self._listeners: list[Callable[[bool], None]] = []
 
@@ -52,6 +76,14 @@ class Health:
         """The last known state of each backend."""
         return dict(self._backends)
 
+    def watch_breakers(self, look: Callable[[], Mapping[str, BreakerState]]) -> None:
+        """Have ``look`` called for the breakers, by backend, whenever somebody asks."""
+        self._breakers = look
+
+    def breakers(self) -> Mapping[str, BreakerState]:
+        """The breakers as of now."""
+        return self._breakers()
+
     @property
     def pending(self) -> list[str]:
         """The parts that are still pending."""
@@ -71,10 +103,14 @@ class Health:
             listener(self.ready)
 
     def report(self) -> str:
-        """The text of ``/readyz?verbose``: a line a part, then a line a backend."""
+        """The text of ``/readyz?verbose``: a line a part, a line a backend, a line a breaker that is not closed."""
         lines = [f"[{'+' if done else '-'}] {part}" for part, done in self._parts.items()]
         if self._draining:
             lines.append("[-] draining")
         for name, state in sorted(self._backends.items()):
             lines.append(f"[{'+' if state.up else '!'}] backend {name}{': ' + state.reason if state.reason else ''}")
+        for name, breaker in sorted(self.breakers().items()):
+            if breaker.state:
+                since = f"{_STATES[breaker.state]}, ill for {breaker.seconds:.0f} s"
+                lines.append(f"[!] breaker of {name}: {since}: {breaker.reason}")
         return "\n".join([*lines, "ready" if self.ready else "not ready", ""])

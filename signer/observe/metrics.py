@@ -100,6 +100,25 @@ OWN: dict[str, MetricSpec] = {
         "Moments in a backend's life, as listed in signer.core.events: next renewals, ends.",
         ("backend", "moment"),
     ),
+    "breaker_state": MetricSpec(
+        "istio_signer_breaker_state",
+        "The backend's breaker: 0 closed, 1 half-open (one request tries the backend), 2 open.",
+        ("backend",),
+    ),
+    "backend_attempts": MetricSpec(
+        "istio_signer_backend_attempts_total",
+        "Attempts at a backend by result: signed, refused, unavailable, timeout, bug, given_up (the caller's doing);"
+        " without asking it: busy (a cap), open (the breaker).",
+        ("backend", "result"),
+    ),
+    "failovers": MetricSpec(
+        "istio_signer_failovers_total", "Requests that went on to the next backend of their route.", ("from", "to")
+    ),
+    "coalesced": MetricSpec(
+        "istio_signer_coalesced_total",
+        "Requests answered with the answer to the same request: in_flight, or remembered from the last minute.",
+        ("source",),
+    ),
     "build": MetricSpec("istio_signer_build_info", "Always 1.", ("version",)),
 }
 
@@ -156,6 +175,10 @@ class Metrics:
         self.token_verdicts = self._counter("token_reviews")
         self.backend_events = self._counter("backend_events")
         self.backend_moments = self._gauge("backend_moments")
+        self.breaker_state = self._gauge("breaker_state")
+        self.backend_attempts = self._counter("backend_attempts")
+        self.failovers = self._counter("failovers")
+        self.coalesced = self._counter("coalesced")
         self._gauge("build").labels(__version__).set(1)
 
     def meter(self, backend: str) -> Meter:

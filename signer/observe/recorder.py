@@ -99,6 +99,8 @@ def audit_event(outcome: Outcome) -> dict[str, Any]:
         "cert_signer": outcome.signer_name,
         "route": outcome.route,
         "backend": outcome.backend,
+        "passed_over": list(outcome.passed_over) or None,
+        "coalesced": True if outcome.coalesced else None,
         "key": outcome.key,
         "csr_sha256": outcome.csr_digest,
         "serial": outcome.serial,

@@ -14,7 +14,8 @@ from google.protobuf.struct_pb2 import Value
 from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from signer.core.errors import CsrMalformed, Meaning, meaning
 from signer.core.types import Credentials, Secret
-from signer.issue.pipeline import IssueRequest, Pipeline
+from signer.issue.pipeline import Pipeline
+from signer.issue.request import IssueRequest
 
 SERVICE = "istio.v1.auth.IstioCertificateService"
 METHOD = "CreateCertificate"

@@ -50,6 +50,7 @@ class ScriptedBackend(LocalBackend):
 
     def __init__(self, settings: LocalSettings, context: BackendContext) -> None:
         super().__init__(settings, context)
+        self.answers_at_once = False
         self.script = Script()
 
     async def sign(self, request: SigningRequest) -> IssuedChain:

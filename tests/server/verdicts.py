@@ -23,6 +23,7 @@ PUBLIC: dict[str, tuple[str, str]] = {
     "NoRoute": ("FAILED_PRECONDITION", "no issuer is configured for this identity"),
     "ChainRejected": ("FAILED_PRECONDITION", "the issuer's answer was rejected"),
     "BackendUnavailable": ("UNAVAILABLE", "the issuer is unavailable, try again"),
+    "BackendBusy": ("RESOURCE_EXHAUSTED", "the issuer is busy, try again"),
     "BackendRefused": ("FAILED_PRECONDITION", "the issuer refused the request"),
     "BackendTimeout": ("DEADLINE_EXCEEDED", "the issuer did not answer in time"),
 }

@@ -8,8 +8,10 @@ import pytest
 from signer.core.errors import SignerError
 from signer.core.types import Outcome
 from signer.issue.admission import Admission
-from signer.issue.pipeline import IssueRequest, Parts, Pipeline
+from signer.issue.guard import Guarded, GuardPolicy
+from signer.issue.pipeline import Parts, Pipeline
 from signer.issue.profile import Profile
+from signer.issue.request import IssueRequest
 from signer.issue.route import Globs, Match, Route, Router
 from tests.corpus.build import good_csr
 from tests.support.clock import FakeClock
@@ -52,14 +54,16 @@ class Line:
     match: Match = field(default_factory=Match)
     profile: Profile = PROFILE
     chance: float = 0.0
+    policy: GuardPolicy = field(default_factory=lambda: GuardPolicy(attempts=1))
 
     def parts(self) -> Parts:
         """What the pipeline is made of."""
+        guarded = tuple(Guarded(backend, self.policy, self.clock) for backend in self.backends)
         return Parts(
             admission=self.admission,
             authenticator=self.authenticator,
             authorizer=self.authorizer,
-            router=Router([Route("only", self.match, self.backends, self.profile)]),
+            router=Router([Route("only", self.match, guarded, self.profile)]),
             bundle=self.bundle,
             observer=self.witness,
             clock=self.clock,

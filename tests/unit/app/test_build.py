@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 
 from signer.app import build
-from signer.app.build import build_callers, build_router
-from signer.config.model import Cluster, Config, RouteSection
+from signer.app.build import build_callers
+from signer.app.routing import build_router
+from signer.config.model import BackendSection, Cluster, Config, RouteSection
+from signer.issue.guard import Guarded, GuardPolicy
 from signer.kube.api import NoCluster
 from tests.support.clock import FakeClock
 from tests.support.fakes import FakeBackend
 
-_CONFIG = Config(backends={"one": {"type": "local"}})
+_CONFIG = Config(backends={"one": BackendSection()})
 
 
 class FakeApi:
@@ -43,7 +45,7 @@ def test_a_route_to_a_new_backend() -> None:
     """A running server cannot start one; it says what can."""
     routed = _CONFIG.model_copy(update={"routes": [RouteSection(backends=["two"])]})
     with pytest.raises(LookupError) as refusal:
-        build_router(routed, {"one": FakeBackend("one")})
+        build_router(routed, {"one": Guarded(FakeBackend("one"), GuardPolicy(), FakeClock())})
     assert str(refusal.value) == "backend 'two' is new: restart to add it"
 
 

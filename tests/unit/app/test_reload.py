@@ -136,3 +136,12 @@ def test_a_file_is_read_again_only_where_its_contents_differ(tmp_path: Path) -> 
     assert changed() is None
     path.unlink()
     assert changed() is None
+
+
+def test_a_guard_is_wired_at_the_start(tmp_path: Path) -> None:
+    """A change of it waits for a restart, and is said so, like all else of a backend."""
+    path = tmp_path / "guarded.yaml"
+    path.write_text("backends: {local: {type: local, directory: /ca, guard: {rate: 5}}}\n", encoding="utf-8")
+    old, new = _loaded(tmp_path), load(path, settings_of, environment={})
+    assert changed_keys(old, new) == ["backends"]
+    assert changed_keys(new, new) == []

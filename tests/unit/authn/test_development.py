@@ -27,7 +27,7 @@ async def test_round_trip() -> None:
     token = issuer.mint("payments", "api", "api-0")
     caller = await issuer.judge(token)
     assert (caller.identity, caller.method, caller.cluster) == (IDENTITY, "development", "Kubernetes")
-    assert caller.pod == PodRef("api-0", "development-api-0", "development")
+    assert caller.pod == PodRef("api-0", "development-api-0", "development", labels=())
     assert check_shape(token, ["istio-ca"], NOW).expires == NOW + HOUR
 
 

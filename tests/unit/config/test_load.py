@@ -225,3 +225,32 @@ def test_without_a_file() -> None:
     assert load(None, settings_of, {"ISTIO_SIGNER_BACKENDS": "{a: {type: fake, directory: /ca}}"}).backends
     with pytest.raises(BadConfig, match="environment: backends: this key is needed"):
         load(None, settings_of, {})
+
+
+GUARDED = "backends: {a: {type: fake, directory: /ca, guard: {%s}}}\n"
+
+
+def test_guard_of_a_backend(given: Load) -> None:
+    """It is the model's: the backend's own settings do not see it."""
+    loaded = given(GUARDED % "rate: 2.5, breaker_open: 3s")
+    guard = loaded.config.backends["a"].guard
+    assert (guard.rate, guard.breaker_open.total_seconds(), guard.concurrency) == (2.5, 3.0, 64)
+    assert loaded.backends["a"][1] == FakeSettings(Path("/ca"))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("rat: 1", "backends.a.guard.rat: no such key"),
+        ("rate: 0", "backends.a.guard.rate: must be more than 0"),
+        ("concurrency: 0", "backends.a.guard.concurrency: must be 1 or more"),
+        ("breaker_open: 3", "backends.a.guard.breaker_open: write a duration with its unit"),
+        ("burst: 3", "backends.a.guard: burst is for a rate"),
+    ],
+)
+def test_wrong_guards(given: Load, text: str, complaint: str) -> None:
+    """With line and key."""
+    with pytest.raises(BadConfig) as refusal:
+        given(GUARDED % text)
+    assert complaint in str(refusal.value)
+    assert ".yaml:" in str(refusal.value)

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from signer.config.model import Cluster, Config, MatchSection, ProfileSection, RouteSection, Section
+from signer.config.model import BackendSection, Cluster, Config, MatchSection, ProfileSection, RouteSection, Section
 from tests.support.clock import DAY, SECOND
 
-CONFIG = Config(backends={"local": {"type": "local"}})
+LOCAL = BackendSection.model_validate({"type": "local"})
+CONFIG = Config(backends={"local": LOCAL})
 
 DEFAULTS: dict[str, object] = {
     "trust_domain": "cluster.local",
@@ -21,7 +22,7 @@ DEFAULTS: dict[str, object] = {
     "authentication.cache": 5 * SECOND,
     "authentication.timeout": 5 * SECOND,
     "authentication.concurrency": 64,
-    "backends": {"local": {"type": "local"}},
+    "backends": {"local": LOCAL},
     "routes": [],
     "certificates.default_ttl": DAY,
     "certificates.max_ttl": DAY,
@@ -78,27 +79,27 @@ def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 @pytest.mark.parametrize("model", [*_models(Section)], ids=lambda model: model.__name__)
 def test_every_knob_is_explained(model: type[BaseModel]) -> None:
-    """And unknown keys are refused, and nothing changes after loading."""
+    """And unknown keys are refused, of backends by their own types, and nothing changes after loading."""
     for name, field in model.model_fields.items():
         described = field.description or (isinstance(field.annotation, type) and field.annotation.__doc__)
         assert described, f"{model.__name__}.{name}"
-    assert model.model_config.get("extra") == "forbid"
+    assert model.model_config.get("extra") == ("allow" if model is BackendSection else "forbid")
     assert model.model_config.get("frozen") is True
 
 
 def test_trust_domain_as_istio_writes_it() -> None:
     """An ``@`` becomes a dot."""
-    assert Config(trust_domain="a@b.c", backends={"x": {}}).trust_domain == "a.b.c"
+    assert Config(trust_domain="a@b.c", backends={"x": LOCAL}).trust_domain == "a.b.c"
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:15012", "localhost:65535", "*:1"])
 def test_addresses(address: str) -> None:
     """host:port."""
-    assert Config(backends={"x": {}}, listen={"grpc": address}).listen.grpc == address  # type: ignore[arg-type]
+    assert Config(backends={"x": LOCAL}, listen={"grpc": address}).listen.grpc == address  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("address", [":1", "a:", "a", "a:-1", "a:x", "a:65536", "a:1 ", "a:\u0661"])
 def test_bad_addresses(address: str) -> None:
     """Nothing else."""
     with pytest.raises(ValidationError, match="write an address as host:port"):
-        Config(backends={"x": {}}, listen={"grpc": address})  # type: ignore[arg-type]
+        Config(backends={"x": LOCAL}, listen={"grpc": address})  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from signer.issue.profile import Profile
 from tests.corpus import csr_encoding, csr_names
 from tests.corpus.build import IDENTITY, URI, good_csr
 from tests.support.clock import DAY, HOUR, NOW
-from tests.support.fakes import CALLER, FakeBundle
+from tests.support.fakes import CALLER, FakeBackend, FakeBundle
 from tests.support.line import NOBODY, Line, call
 from tests.support.pki import make_ca
 
@@ -72,7 +72,7 @@ async def test_stage_times() -> None:
 
 
 def _fails(stage: str, error: SignerError) -> Line:
-    line = Line()
+    line = Line(backends=(FakeBackend("first"),))
     line.switch(stage).fault = error
     return line
 
@@ -153,7 +153,7 @@ async def test_impersonation_is_what_was_requested() -> None:
 @pytest.mark.parametrize("error", [ValueError("leak"), TimeoutError("leak"), KeyError("leak")], ids=repr)
 async def test_bugs(error: Exception) -> None:
     """A foreign exception comes through as it is, and is told as a bug, without its message."""
-    line = Line()
+    line = Line(backends=(FakeBackend("first"),))
     line.switch("backend").fault = error
     with pytest.raises(type(error)):
         await line.issue()

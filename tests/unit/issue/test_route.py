@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from signer.core.errors import NoRoute, PolicyDenied
+from signer.core.errors import AuthenticationUnavailable, NoRoute, PolicyDenied
 from signer.core.identity import SpiffeId
-from signer.core.types import Grant
+from signer.core.types import Grant, PodRef
+from signer.issue.guard import Guarded, GuardPolicy
 from signer.issue.profile import Profile
 from signer.issue.route import Globs, Match, Route, Router
+from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, PROFILE, FakeBackend
 
 
@@ -17,7 +19,7 @@ def _grant(uri: str = "spiffe://cluster.local/ns/payments/sa/api", cluster: str 
 
 
 def _route(name: str, match: Match) -> Route:
-    return Route(name, match, (FakeBackend(name),), PROFILE)
+    return Route(name, match, (Guarded(FakeBackend(name), GuardPolicy(), FakeClock()),), PROFILE)
 
 
 def _globs(*patterns: str) -> Globs:
@@ -83,6 +85,53 @@ def test_conditions(match: Match, holds: bool) -> None:
 def test_named_signers(opened: frozenset[str], asked: str, holds: bool) -> None:
     """Exact names, and only where the rule opens them."""
     assert Match(cert_signers=opened).holds(_grant(), asked) is holds
+
+
+def _labelled(*labels: tuple[str, str], impersonated: bool = False) -> Grant:
+    caller = replace(CALLER, pod=PodRef("api-0", "uid-0", "node-0", labels))
+    return Grant(CALLER.identity, caller, impersonated)
+
+
+_TIERED = Match(pod_labels=(("tier", _globs("gold*")), ("app", _globs("*"))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "holds"),
+    [
+        ((("app", "api"), ("tier", "gold")), True),
+        ((("app", ""), ("tier", "golden")), True),
+        ((("app", "api"), ("tier", "old-gold")), False),
+        ((("tier", "gold"),), False),
+        ((("app", "api"), ("TIER", "gold")), False),
+        ((), False),
+    ],
+)
+def test_pod_labels(labels: tuple[tuple[str, str], ...], holds: bool) -> None:
+    """All of them must be there, each with a value that its glob matches."""
+    assert _TIERED.holds(_labelled(*labels), "") is holds
+
+
+def test_labels_of_a_node_proxy_are_not_its_workloads() -> None:
+    """They would be lent to every pod of the node."""
+    gold = (("app", "api"), ("tier", "gold"))
+    assert _TIERED.holds(_labelled(*gold), "")
+    assert not _TIERED.holds(_labelled(*gold, impersonated=True), "")
+
+
+@pytest.mark.parametrize("pod", [None, PodRef("api-0", "uid-0")])
+def test_labels_that_are_not_known(pod: PodRef | None) -> None:
+    """No rule that asks for them holds; a legacy token has no pod."""
+    assert not _TIERED.holds(Grant(CALLER.identity, replace(CALLER, pod=pod)), "")
+
+
+def test_labels_that_were_not_looked_up() -> None:
+    """Rules changed since the caller was proven: to fall through to a later rule would be another decision."""
+    router = Router([_route("gold", _TIERED), _route("rest", Match())])
+    assert router.needs_pod_labels
+    with pytest.raises(AuthenticationUnavailable, match="have just begun to look at pod labels"):
+        router.route(_grant(), "")
+    assert router.route(Grant(CALLER.identity, replace(CALLER, pod=None)), "").name == "rest"
+    assert not Router([_route("rest", Match())]).needs_pod_labels
 
 
 def test_first_match_decides() -> None:

@@ -1,6 +1,9 @@
 """Readiness: named parts, done once; a failing backend shows and takes nobody out of service."""
 
+from signer.issue.breaker import BreakerView, State
+from signer.observe.gauges import show_breakers
 from signer.observe.health import BackendState, Health
+from signer.observe.metrics import Metrics
 
 
 def test_ready_when_all_parts_are_done() -> None:
@@ -58,3 +61,26 @@ def test_backends_are_a_copy() -> None:
     health.backend("a", BackendState(True))
     health.backends().clear()
     assert health.backends() == {"a": BackendState(True)}
+
+
+def test_open_breakers_are_shown_and_change_no_readiness() -> None:
+    """What is closed is no news; the metric has all of them, as of the scrape."""
+    health, metrics = Health(("listener",)), Metrics()
+    health.done("listener")
+    breakers = {
+        "calm": BreakerView(State.CLOSED, 99.0, 0, ""),
+        "ill": BreakerView(State.OPEN, 12.3, 5, "sealed"),
+        "trying": BreakerView(State.HALF_OPEN, 4.0, 5, "gone"),
+    }
+    health.watch_breakers(lambda: breakers)
+    assert health.ready
+    assert health.report().splitlines() == [
+        "[+] listener",
+        "[!] breaker of ill: open, ill for 12 s: sealed",
+        "[!] breaker of trying: half-open, ill for 4 s: gone",
+        "ready",
+    ]
+    show_breakers(metrics, health)
+    text = metrics.exposition("text/plain")[0].decode()
+    for name, value in (("calm", 0), ("trying", 1), ("ill", 2)):
+        assert f'istio_signer_breaker_state{{backend="{name}"}} {value}.0' in text

@@ -80,6 +80,7 @@ CITADEL: dict[str, set[str]] = {
     "NoRoute": {"csr_sign_err_count.UNKNOWN"},
     "ChainRejected": {"csr_sign_err_count.CERT_GEN_ERROR"},
     "BackendUnavailable": {"csr_sign_err_count.CA_NOT_READY"},
+    "BackendBusy": {"csr_sign_err_count.CA_NOT_READY"},
     "BackendRefused": {"csr_sign_err_count.CERT_GEN_ERROR"},
     "BackendTimeout": {"csr_sign_err_count.CA_NOT_READY"},
 }

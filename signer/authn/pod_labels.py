@@ -1,0 +1,157 @@
+"""The labels of the caller's pod, for routes that ask for them; nobody is asked while no route does.
+
+A token proves which pod its bearer is; labels are not in it, so the API server is asked for the pod, which must be the
+very one (by uid) and run as the very service account that the token proved.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded
+from signer.core.ports import Authenticator, Clock
+from signer.core.types import Caller, Credentials, PodRef
+from signer.kube.api import Answer, ApiUnavailable, KubeApi
+
+Labels = tuple[tuple[str, str], ...]
+# A change of a pod's labels counts this much later, at most.
+CACHE_SECONDS = 60.0
+MAX_PODS = 10_000
+MAX_UNDER_WAY = 256
+_ATTEMPTS = 2
+_RIGHT = "may this service account get pods, as routes with match.pod_labels need it?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    labels: Labels
+    until: float
+
+
+class WithPodLabels:
+    """Authenticates as another does, and adds the labels of the pod.
+
+    Args:
+        inner: Proves the caller.
+        api: The API server of the callers' cluster.
+        needed: Tells whether any route looks at labels now.
+        clock: Its monotonic hand says how long labels are remembered.
+        timeout: Seconds for one question, tries included.
+    """
+
+    def __init__(
+        self, inner: Authenticator, api: KubeApi, needed: Callable[[], bool], clock: Clock, timeout: float
+    ) -> None:
+        self._inner = inner
+        self._api = api
+        self._needed = needed
+        self._clock = clock
+        self._timeout = timeout
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._under_way: dict[tuple[str, str], asyncio.Task[Labels]] = {}
+
+    async def authenticate(self, credentials: Credentials) -> Caller:
+        """Prove the caller; where labels are needed and it is a pod, with the pod's.
+
+        Raises:
+            AuthenticationFailed: Its proof is bad, or the pod is gone or another one.
+            AuthenticationUnavailable: It could not be judged, or the pod could not be read.
+            Overloaded: Too many pods are being read.
+        """
+        caller = await self._inner.authenticate(credentials)
+        pod = caller.pod
+        if pod is None or not self._needed():
+            return caller
+        # With the account: what is remembered of a pod was checked against the account that it runs as.
+        key = (pod.uid, caller.identity.service_account)
+        labels = self._recall(key)
+        if labels is None:
+            labels = await self._ask(key, caller, pod)
+        return replace(caller, pod=replace(pod, labels=labels))
+
+    def _recall(self, key: tuple[str, str]) -> Labels | None:
+        known = self._known.get(key)
+        if known is None:
+            return None
+        if known.until <= self._clock.monotonic():
+            del self._known[key]
+            return None
+        self._known.move_to_end(key)
+        return known.labels
+
+    async def _ask(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
+        """Share a question under way; it is a task of its own, since its first asker may go away."""
+        task = self._under_way.get(key)
+        if task is None:
+            if len(self._under_way) >= MAX_UNDER_WAY:
+                raise Overloaded(f"the labels of {len(self._under_way)} pods are being read")
+            task = asyncio.create_task(self._read(key, caller, pod), name="read-pod")
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, key: tuple[str, str], task: "asyncio.Task[Labels]") -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            # Looked at even where every asker has gone away, lest the loop reports it as never retrieved.
+            task.exception()
+
+    async def _read(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
+        namespace, name = quote(caller.identity.namespace, safe=""), quote(pod.name, safe="")
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+        except TimeoutError:
+            raise AuthenticationUnavailable(f"pod labels: no answer within {self._timeout} s") from None
+        labels = labels_of(answer, pod.uid, caller.identity.service_account)
+        self._known[key] = _Known(labels, self._clock.monotonic() + CACHE_SECONDS)
+        if len(self._known) > MAX_PODS:
+            self._known.popitem(last=False)
+        return labels
+
+    async def _get(self, path: str) -> Answer:
+        """Ask, and once more where a connection broke."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._api.call("GET", path, self._timeout)
+            except ApiUnavailable as error:
+                if error.final or attempt == _ATTEMPTS:
+                    raise AuthenticationUnavailable(f"pod labels: {error}") from None
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def close(self) -> None:
+        """Stop asking."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def labels_of(answer: Answer, uid: str, service_account: str) -> Labels:
+    """Read the labels of one pod.
+
+    Raises:
+        AuthenticationFailed: The pod is gone, is another one, or runs as another service account.
+        AuthenticationUnavailable: The answer does not say.
+    """
+    if answer.status == 404:
+        raise AuthenticationFailed("pod labels: the pod is gone")
+    if answer.status != 200:
+        hint = f": {_RIGHT}" if answer.status in (401, 403) else ""
+        raise AuthenticationUnavailable(f"pod labels: HTTP {answer.status}{hint}")
+    metadata, spec = _mapping(answer.body.get("metadata")), _mapping(answer.body.get("spec"))
+    if answer.body.get("kind") != "Pod" or not isinstance(metadata.get("uid"), str):
+        raise AuthenticationUnavailable("pod labels: the answer is not a Pod")
+    if metadata["uid"] != uid:
+        raise AuthenticationFailed("pod labels: the pod is gone, and another has its name")
+    if spec.get("serviceAccountName") != service_account:
+        raise AuthenticationFailed("pod labels: the pod runs as another service account")
+    labels = _mapping(metadata.get("labels"))
+    return tuple(sorted((key, value) for key, value in labels.items() if isinstance(value, str)))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
