@@ -47,7 +47,7 @@ class IntermediateBackend:
         self._info: IssuerInfo | None = None
         self._callbacks: list[Callable[[], None]] = []
         if isinstance(minter, AnnouncesUpstream):
-            minter.on_upstream_change(self._renew_early)
+            minter.on_upstream_change(self.renew_early)
 
     async def sign(self, request: SigningRequest) -> IssuedChain:
         """Sign a leaf; the key is in memory, so nothing is awaited.
@@ -136,7 +136,7 @@ class IntermediateBackend:
         newest = self._generations.newest
         return newest is None or self._early or self._clock.now() >= newest.due
 
-    def _renew_early(self) -> None:
+    def renew_early(self) -> None:
         """The upstream's own CA has changed: what it minted before may soon lead nowhere."""
         self._early, self._not_before = True, 0.0
 

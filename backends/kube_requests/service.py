@@ -20,7 +20,7 @@ _log = logging.getLogger("istio_signer.backend.kube_requests")
 TICK = 1.0
 CALL_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
-START_SECONDS = 3.0
+RETRY_SECONDS = 5.0
 # Longer than any request's deadline: by then whoever made an object has gone, here or on another replica.
 ORPHAN_SECONDS = 60.0
 ADOPTABLE_SECONDS = 20.0
@@ -87,7 +87,9 @@ class RequestService:
             raise BackendUnavailable(self._watch.fault if self._watch else self._fault)
 
     async def start(self) -> None:
-        """Open the connection; one attempt."""
+        """Open the connection; one attempt, and only one connection."""
+        if self.opened.is_set():
+            return
         try:
             api = await connect(*self._access)
         except NoCluster as error:
@@ -104,8 +106,11 @@ class RequestService:
     async def run(self) -> None:
         """Watch, delete and sweep for ever."""
         while self._watch is None:
-            await asyncio.sleep(5.0)
-            await self.start()
+            try:
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self.opened.wait()
+            except TimeoutError:
+                await self.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.run())
             group.create_task(self._clean())

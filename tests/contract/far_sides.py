@@ -1,70 +1,20 @@
-"""What stands behind each backend in the suite, and how to break and mend it."""
+"""Each way to sign, and what stands behind it. A new backend adds a line, and a file like those beside this one."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
-from backends.local.backend import LocalBackend, LocalSettings
-from signer.core.ports import Backend
-from signer.core.spec import BackendContext
-from tests.corpus.answers import root
-from tests.support.ca_files import cacerts, mount
-from tests.support.clock import FakeClock
-from tests.support.pki import make_ca
+from tests.contract import far_kube, far_local, far_vault
+from tests.contract.far_side import FarSide, Stage
 
-
-class FarSide(Protocol):
-    """A backend with its far side under a test's control."""
-
-    @property
-    def backend(self) -> Backend:
-        """What is under test."""
-        ...
-
-    async def prepare(self) -> None:
-        """Have a CA that signs."""
-        ...
-
-    async def take_away(self) -> None:
-        """Leave nothing that could sign, as after an operator's mistake before the first start."""
-        ...
-
-    async def change_issuer(self) -> None:
-        """Sign with another intermediate under the same root."""
-        ...
-
-    async def change_root(self) -> None:
-        """Sign under another root; the old one is trusted no more."""
-        ...
-
-
-class LocalFarSide:
-    """A directory, mounted as Kubernetes mounts a Secret."""
-
-    def __init__(self, directory: Path, clock: FakeClock) -> None:
-        self._directory = directory / "ca"
-        self.backend = LocalBackend(LocalSettings(self._directory), BackendContext("local", clock))
-
-    async def prepare(self) -> None:
-        """Mount a CA."""
-        mount(self._directory, cacerts(make_ca("first", root()), [], [root()]))
-        await self.backend.start()
-
-    async def take_away(self) -> None:
-        """Have no files at all."""
-        await self.backend.start()
-
-    async def change_issuer(self) -> None:
-        """Mount another intermediate."""
-        mount(self._directory, cacerts(make_ca("second", root()), [], [root()]))
-        await self.backend.reload()
-
-    async def change_root(self) -> None:
-        """Mount another root and what it signed."""
-        other = make_ca("other root")
-        mount(self._directory, cacerts(make_ca("third", other), [], [other]))
-        await self.backend.reload()
-
-
-# Backend type -> its far side.
-FAR_SIDES: dict[str, Callable[[Path, FakeClock], FarSide]] = {"local": LocalFarSide}
+# Backend type -> the variants of it that the suite runs on.
+FAR_SIDES: dict[str, dict[str, Callable[[Stage], FarSide]]] = {
+    "local": {"local": far_local.direct, "local-intermediate": far_local.intermediate},
+    "vault": {"vault": far_vault.direct, "vault-intermediate": far_vault.intermediate},
+    "cert-manager": {
+        "cert-manager": far_kube.cert_manager_direct,
+        "cert-manager-intermediate": far_kube.cert_manager_intermediate,
+    },
+    "kubernetes-csr": {"kubernetes-csr": far_kube.csr},
+}
+VARIANTS: dict[str, Callable[[Stage], FarSide]] = {k: v for variants in FAR_SIDES.values() for k, v in variants.items()}
+# These sign from memory, by the key that they hold: nobody there can decide against a request or be slow.
+AT_ONCE = {name for name in VARIANTS if name.startswith("local") or name.endswith("intermediate")}
