@@ -40,8 +40,8 @@ def test_a_retry_gets_the_certificate_of_the_first_try(scripted: Running) -> Non
     assert (script.begun, script.cancelled) == (1, 0)
     assert metric(scripted, 'istio_signer_coalesced_total{source="in_flight"}') <= 1
     assert metric(scripted, 'istio_signer_coalesced_total{source="remembered"}') == 1
-    line = scripted.audit.await_line(lambda line: "coalesced" in line)
-    assert (line["decision"], line["coalesced"], line["backend"]) == ("signed", True, "local")
+    line = scripted.audit.await_line(lambda line: "coalesced" in line and line["decision"] == "signed")
+    assert (line["coalesced"], line["backend"]) == (True, "local")
 
 
 def test_nobody_gets_another_ones(scripted: Running) -> None:
