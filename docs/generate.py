@@ -147,13 +147,28 @@ def _backend_keys() -> Iterator[Key]:
     """Those that all backends have; then each built-in type's, from its dataclass and that one's ``Attributes``."""
     yield from _model_keys(BackendSection, "backends.NAME.")
     for type_name in registry.BUILT_IN:
-        settings = registry.spec(type_name).settings
-        hints, said = get_type_hints(settings), _attributes(settings.__doc__ or "")
-        prefix = "backends.NAME."
-        yield Key(f"{prefix}type", f"`{type_name}`", "**needed**", "", "Which kind of backend this is.")
-        for field in dataclasses.fields(settings):
-            default = "**needed**" if field.default is dataclasses.MISSING else _shown(field.default)
+        yield Key("backends.NAME.type", f"`{type_name}`", "**needed**", "", "Which kind of backend this is.")
+        yield from _dataclass_keys(registry.spec(type_name).settings, "backends.NAME.")
+
+
+def _dataclass_keys(settings: type[Any], prefix: str) -> Iterator[Key]:
+    """A section's keys; a section inside it is spelt out under its own name."""
+    hints, said = get_type_hints(settings), _attributes(settings.__doc__ or "")
+    for field in dataclasses.fields(settings):
+        inner = next(
+            (t for t in (hints[field.name], *get_args(hints[field.name])) if dataclasses.is_dataclass(t)), None
+        )
+        if isinstance(inner, type):
+            yield from _dataclass_keys(inner, f"{prefix}{field.name}.")
+        else:
+            default = _dataclass_default(field)
             yield Key(f"{prefix}{field.name}", _type(hints[field.name]), default, "", said[field.name])
+
+
+def _dataclass_default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return _shown(field.default)
+    return "**needed**" if field.default_factory is dataclasses.MISSING else _shown(field.default_factory())
 
 
 def _attributes(docstring: str) -> dict[str, str]:

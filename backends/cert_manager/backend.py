@@ -56,9 +56,9 @@ class CertManagerBackend:
         name = derived_name(self.name, str(request.subject), parsed.digest, *asked)
         wanted = manifest(order, self._service.labels, annotations)
         verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds())
-        return self._issued(verdict.certificate, verdict.ca)
+        return await self._issued(verdict.certificate, verdict.ca)
 
-    def _issued(self, chain: str, ca: str) -> IssuedChain:
+    async def _issued(self, chain: str, ca: str) -> IssuedChain:
         first, end, rest = chain.partition("-----END CERTIFICATE-----\n")
         (leaf,) = certificates(first + end, "the certificate in the status")
         above = rest + ca
@@ -66,6 +66,9 @@ class CertManagerBackend:
         parse = lambda: certificates(above, what) if above.strip() else []  # noqa: E731
         authority, changed = self._known.learn(above, parse, leaf, self._clock.now())
         if changed:
+            if not authority.chain:
+                # Under a root that is not known: the file may have it by now.
+                await self._read_roots()
             self._announce()
         return IssuedChain(leaf, authority.issuers)
 

@@ -38,7 +38,12 @@ class IssuerRef:
 
 @dataclass(frozen=True, slots=True)
 class ConfigMapRef:
-    """A ConfigMap by name and namespace."""
+    """A ConfigMap.
+
+    Attributes:
+        name: Its name.
+        namespace: Its namespace.
+    """
 
     name: str
     namespace: str

@@ -35,6 +35,7 @@ class IntermediateBackend:
 
     def __init__(self, minter: Minter, settings: IntermediateSettings, context: BackendContext) -> None:
         self.name = context.name
+        self.answers_at_once = True
         self._minter = minter
         self._settings = settings
         self._context = context

@@ -55,6 +55,7 @@ class RequestService:
         self._batches = Batches(ADOPTABLE_SECONDS)
         self._seen: dict[str, float] = {}
         self._watch: Watch | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._fault = "the backend is not started"
         self._single = False
         self.opened = asyncio.Event()
@@ -87,7 +88,7 @@ class RequestService:
             raise BackendUnavailable(self._watch.fault if self._watch else self._fault)
 
     async def start(self) -> None:
-        """Open the connection; one attempt, and only one connection."""
+        """Open the connection and begin to watch; one attempt, and only one connection."""
         if self.opened.is_set():
             return
         try:
@@ -99,27 +100,29 @@ class RequestService:
         selector = ",".join(f"{key}={value}" for key, value in self.labels.items())
         restarted = lambda: self._context.meter.count(BackendEvent.WATCH_RESTARTED)  # noqa: E731
         self.api = api
-        self.opened.set()
         self.desk = Desk(api, self._kind, self._batches, self._context.meter)
         self._watch = self.desk.watch = Watch(api, self._kind.path, {"labelSelector": selector}, self, restarted)
+        # Before run(): what is asked for while a server starts must be answered, too.
+        self._watching = asyncio.create_task(self._watch.run())
+        self.opened.set()
 
     async def run(self) -> None:
-        """Watch, delete and sweep for ever."""
+        """Delete and sweep for ever; open the connection, where that has not been possible yet."""
         while self._watch is None:
             try:
                 async with asyncio.timeout(RETRY_SECONDS):
                     await self.opened.wait()
             except TimeoutError:
                 await self.start()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.run())
-            group.create_task(self._clean())
+        await self._clean()
 
     async def close(self) -> None:
         """Delete what is left of this process, as far as the time allows; the rest is swept by the next one."""
         self.desk, self._fault = None, "the backend is closed"
         if self.api is None:
             return
+        if self._watching is not None:
+            self._watching.cancel()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._delete_batches(self._batches.all_labels())
@@ -155,6 +158,9 @@ class RequestService:
     async def _clean(self) -> None:
         while True:
             await asyncio.sleep(TICK * random.uniform(0.8, 1.2))  # noqa: S311  spreads replicas
+            if self._watching is not None and self._watching.done():
+                # It never ends by itself: a bug must be loud.
+                self._watching.result()
             if not self._preserve:
                 await self._delete_batches(self._batches.due(time.monotonic()))
                 await self._sweep(time.monotonic())

@@ -43,13 +43,16 @@ class KubernetesCsrBackend:
         wanted = manifest(parsed.request, signer, seconds, leaf_usages(request), self._service.labels)
         name = derived_name(self.name, str(request.subject), parsed.digest, signer, str(request.validity.requested))
         verdict = await desk.settle(name, wanted, settings.timeout.total_seconds())
-        return self._issued(verdict.certificate)
+        return await self._issued(verdict.certificate)
 
-    def _issued(self, chain: str) -> IssuedChain:
+    async def _issued(self, chain: str) -> IssuedChain:
         found = certificates(chain, "the certificate in the status")
         text = chain.partition("-----END CERTIFICATE-----")[2]
         authority, changed = self._known.learn(text, lambda: found[1:], found[0], self._clock.now())
         if changed:
+            if not authority.chain:
+                # Under a root that is not known: the file may have it by now.
+                await self._read_roots()
             self._announce()
         return IssuedChain(found[0], authority.issuers)
 

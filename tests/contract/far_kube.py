@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +14,13 @@ from backends.intermediate.backend import IntermediateBackend
 from backends.intermediate.minting import IntermediateSettings
 from backends.kubernetes_csr import backend as kubernetes_csr
 from backends.kubernetes_csr.settings import KubernetesCsrSettings
+from signer.core.errors import BackendRefused
 from signer.core.ports import Backend
 from signer.core.spec import BackendContext
 from signer.runtime.clock import SystemClock
 from tests.cluster.api import Kube
-from tests.cluster.client import ApiError, Manifest
-from tests.cluster.poll import until
-from tests.contract.far_side import PATIENCE, Stage
+from tests.cluster.client import Manifest
+from tests.contract.far_side import PATIENCE, Stage, asked_at
 from tests.contract.waiting import Changes
 from tests.kube_backends.scene import REQUESTS, access
 from tests.kube_backends.test_kubernetes_csr import DOMAIN, rules
@@ -71,6 +72,14 @@ class KubeFarSide:
     async def refuse(self) -> None:
         """An admission policy that denies our requests, and those of nobody else."""
         await asyncio.to_thread(self._deny)
+        # It counts a moment after it was made.
+        for _ in range(100):
+            with suppress(BackendRefused):
+                await self.backend.sign(asked_at(self.clock))
+                await asyncio.sleep(0.1)
+                continue
+            return
+        raise TimeoutError("the admission policy does not count")
 
     async def stall(self) -> None:
         """Take the issuer away: requests wait for it to come back."""
@@ -114,17 +123,6 @@ class KubeFarSide:
         binding = {"policyName": self._name, "validationActions": ["Deny"]}
         kinds = ("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding)
         self._kube.apply({**head, "kind": kind, "spec": spec} for kind, spec in kinds)
-        until(self._is_denied, deadline=15, what="the admission policy to count")
-
-    def _is_denied(self) -> bool:
-        labels = {"istio-signer.io/backend": self._name}
-        manifest = {"apiVersion": self._api_version, "kind": self._kind, "metadata": {"name": "try", "labels": labels}}
-        path = self._kube.path(self._api_version, self._kind, "", self._name)
-        try:
-            self._kube.call("POST", path, {**manifest, "spec": {}}, query={"dryRun": "All"})
-        except ApiError as error:
-            return "not here" in error.message
-        return False
 
 
 def cert_manager_direct(stage: Stage) -> KubeFarSide:

@@ -9,6 +9,10 @@ import yaml
 Sections = Mapping[str, Any]
 
 
+class Only(dict[str, Any]):
+    """A section that replaces the usual one instead of being laid over it."""
+
+
 def settings(folder: Path, ca: Path, kubeconfig: Path, changes: Sections) -> dict[str, Any]:
     """The configuration of a signer that lives in `folder`; the changes' sections are laid over it key by key."""
     base: dict[str, Any] = {
@@ -21,7 +25,10 @@ def settings(folder: Path, ca: Path, kubeconfig: Path, changes: Sections) -> dic
     }
     for name, section in changes.items():
         below = base.get(name)
-        base[name] = {**below, **section} if isinstance(below, dict) and isinstance(section, dict) else section
+        if isinstance(below, dict) and isinstance(section, dict) and not isinstance(section, Only):
+            base[name] = {**below, **section}
+        else:
+            base[name] = dict(section) if isinstance(section, Only) else section
     return base
 
 

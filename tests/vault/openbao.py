@@ -100,6 +100,10 @@ class OpenBao:
     def pause(self) -> None:
         """Freeze it: connections are accepted, nothing answers."""
         self._signal(signal.SIGSTOP)
+        pid = self._process.pid if self._process else 0
+        # The signal reaches the threads one by one; only the kernel knows when the last one stands still.
+        flags = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
+        until(lambda: os.waitid(os.P_PID, pid, flags), deadline=STOP_LIMIT, what="OpenBao to freeze")
 
     def resume(self) -> None:
         """Let it go on."""
