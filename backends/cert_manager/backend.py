@@ -119,7 +119,7 @@ class CertManagerBackend:
 
     async def _read_roots(self) -> bool:
         changed = await self._file.refresh()
-        self._known.extra = self._file.roots
+        self._known.pinned = self._file.roots
         return changed
 
     def _announce(self) -> None:

@@ -36,7 +36,7 @@ class CertManagerMinter:
         verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds())
         found = certificates(verdict.certificate + verdict.ca, "the certificates in the status")
         above = describe(found[1:], found[0])
-        return MintedCa(found[0], above.issuers, (*above.roots, *self._file.roots))
+        return MintedCa(found[0], above.issuers, self._file.roots or above.roots)
 
     async def start(self) -> None:
         """Open the connection."""

@@ -59,7 +59,8 @@ class CertManagerSettings:
         runtime_config_map: A ConfigMap whose ``issuer-name``, ``issuer-kind`` and ``issuer-group`` replace ``issuer``
             while it is there, as in istio-csr; followed at run time.
         annotations: More annotations for each CertificateRequest, for approvers and external issuers.
-        roots_file: PEM, the mesh's roots, for issuers that do not tell theirs. Re-read when it changes.
+        roots_file: PEM, the mesh's roots, for issuers that do not tell theirs, or to believe no others. Re-read when it
+            changes.
         kubeconfig: The cluster of cert-manager; the first one of ``clusters`` where none is given.
         kube_context: A context of that file.
         timeout: For one certificate.

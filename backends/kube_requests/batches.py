@@ -37,7 +37,13 @@ class Batches:
         self._of: dict[str, _Batch] = {}
 
     def join(self, name: str, now: float) -> str:
-        """Put an object that is about to be made into the open batch; give the batch's label."""
+        """Put an object that is about to be made into the open batch; give the batch's label.
+
+        One that is in a batch already stays there: its object carries that batch's label.
+        """
+        if name in self._of:
+            self.wanted_again(name)
+            return self._of[name].label
         batch = self._open
         if batch is None or batch.closed:
             self._number += 1

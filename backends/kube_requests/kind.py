@@ -1,6 +1,8 @@
 """What the desk must know of a kind of request: pure, one implementation for each kind."""
 
+import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Protocol
 
 Manifest = dict[str, Any]
@@ -10,6 +12,7 @@ MANAGER = "istio-signer"
 BACKEND = "istio-signer.io/backend"
 BATCH = "istio-signer.io/batch"
 MAX_WORDS = 300
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class RequestKind(Protocol):
     def approval(self, item: Manifest) -> Manifest | None:
         """The body of ``PUT .../approval`` that this object still needs from us; None where it needs none."""
         ...
+
+
+def label_value(name: str) -> str:
+    """A backend's name as the value of a label (Kubernetes: "Labels and Selectors"); its digest where it is none."""
+    return name if _LABEL_VALUE.fullmatch(name) else sha256(name.encode()).hexdigest()[:32]
 
 
 def conditions(item: Manifest) -> list[Manifest]:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from backends.kube_requests.batches import Batches
 from backends.kube_requests.desk import Desk
-from backends.kube_requests.kind import BACKEND, BATCH, MANAGED_BY, MANAGER, Manifest, RequestKind
+from backends.kube_requests.kind import BACKEND, BATCH, MANAGED_BY, MANAGER, Manifest, RequestKind, label_value
 from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent
 from signer.core.spec import BackendContext
@@ -65,7 +65,7 @@ class RequestService:
     @property
     def labels(self) -> dict[str, str]:
         """What marks an object as this backend's."""
-        return {MANAGED_BY: MANAGER, BACKEND: self._context.name}
+        return {MANAGED_BY: MANAGER, BACKEND: label_value(self._context.name)}
 
     def ready(self) -> Desk:
         """The desk.

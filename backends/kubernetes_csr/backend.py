@@ -99,7 +99,7 @@ class KubernetesCsrBackend:
 
     async def _read_roots(self) -> bool:
         changed = await self._file.refresh()
-        self._known.extra = self._file.roots
+        self._known.pinned = self._file.roots
         return changed
 
     def _announce(self) -> None:

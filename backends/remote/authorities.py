@@ -51,10 +51,10 @@ class Authorities:
     """Everything learnt; the last one used is what signs now.
 
     Attributes:
-        extra: Roots from a file, for signers that do not tell theirs.
+        pinned: Roots from a file, for signers that do not tell theirs. Where there are some, no others are believed.
     """
 
-    extra: tuple[x509.Certificate, ...] = ()
+    pinned: tuple[x509.Certificate, ...] = ()
     _seen: OrderedDict[str, _Seen] = field(default_factory=OrderedDict)
 
     def learn(
@@ -77,7 +77,7 @@ class Authorities:
         before = self._current(now)
         seen = self._seen.get(text)
         if seen is None:
-            seen = self._seen[text] = _Seen(describe(parse(), leaf, self.extra), now)
+            seen = self._seen[text] = _Seen(describe(parse(), leaf, self.pinned), now)
         elif leaf is not None and seen is before:
             seen.until = max(seen.until, leaf.not_valid_after_utc)
             return seen.authority, False
@@ -91,8 +91,8 @@ class Authorities:
     def info(self, now: datetime) -> IssuerInfo:
         """Describe what signs now, with the roots of everything whose leaves may live."""
         self._forget(now)
-        roots = (*self.extra, *(root for seen in self._seen.values() for root in seen.authority.roots))
-        ordered = TrustBundle.of(roots).roots
+        learnt = (root for seen in self._seen.values() for root in seen.authority.roots)
+        ordered = TrustBundle.of(self.pinned or learnt).roots
         current = self._current(now)
         if current is None:
             return IssuerInfo(ordered)
@@ -119,7 +119,7 @@ class Authorities:
 
 
 def describe(
-    certificates: Sequence[x509.Certificate], leaf: x509.Certificate | None, extra: Sequence[x509.Certificate] = ()
+    certificates: Sequence[x509.Certificate], leaf: x509.Certificate | None, pinned: Sequence[x509.Certificate] = ()
 ) -> Authority:
     """Sort a signer's certificates into roots and others, and find the way up from whoever signed.
 
@@ -131,7 +131,7 @@ def describe(
     signer = next((c for c in unique if leaf is not None and issued(leaf, c)), unique[0] if unique else None)
     if signer in issuers:
         issuers = [signer, *(c for c in issuers if c != signer)]
-    anchors = [*roots, *extra]
+    anchors = list(pinned or roots)
     if signer is None or not anchors:
         return Authority(tuple(issuers), roots)
     chain = climb(signer, issuers, anchors, [])

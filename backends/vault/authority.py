@@ -46,7 +46,7 @@ class VaultAuthority:
         """Ask the mount, and read the roots' file; tell whether anything has changed. Never raises."""
         changed = await self._file.refresh()
         if changed:
-            self._known.extra = self._file.roots
+            self._known.pinned = self._file.roots
         return await self._ask() or changed
 
     def info(self) -> IssuerInfo:

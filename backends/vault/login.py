@@ -1,6 +1,7 @@
 """The ways to log in, each a function of hvac's client; they block, and run in a thread of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,17 @@ def log_in(settings: VaultSettings, timeout: float) -> Lease:
         LoginFailed: A file is missing, Vault refuses, or there is no connection.
     """
     try:
-        return _METHODS[settings.auth.method](_client(settings, timeout), settings.auth)
+        with _client(settings, timeout) as client:
+            return _METHODS[settings.auth.method](client, settings.auth)
     except (VaultError, requests.RequestException, KeyError, TypeError, ValueError) as error:
         raise LoginFailed(_reason(settings.auth, error)) from None
 
 
 def renew(settings: VaultSettings, lease: Lease, timeout: float) -> Lease:
     """Prolong a lease. Blocks. Errors: as ``log_in``."""
-    client = _client(settings, timeout, lease.token)
     try:
-        answer = client.auth.token.renew_self()["auth"]
+        with _client(settings, timeout, lease.token) as client:
+            answer = client.auth.token.renew_self()["auth"]
         return Lease(lease.token, float(answer["lease_duration"]), bool(answer["renewable"]), lease.ours)
     except (VaultError, requests.RequestException, KeyError, TypeError, ValueError) as error:
         raise LoginFailed(_reason(settings.auth, error)) from None
@@ -60,28 +62,32 @@ def renew(settings: VaultSettings, lease: Lease, timeout: float) -> Lease:
 def revoke(settings: VaultSettings, lease: Lease, timeout: float) -> None:
     """Give a token back. Blocks. Errors: as ``log_in``."""
     try:
-        _client(settings, timeout, lease.token).auth.token.revoke_self()
+        with _client(settings, timeout, lease.token) as client:
+            client.auth.token.revoke_self()
     except (VaultError, requests.RequestException) as error:
         raise LoginFailed(_reason(settings.auth, error)) from None
 
 
-def _client(settings: VaultSettings, timeout: float, token: Secret | None = None) -> Any:
+@contextmanager
+def _client(settings: VaultSettings, timeout: float, token: Secret | None = None) -> Iterator[Any]:
+    """hvac's client, over connections that are closed at the end."""
     session = requests.Session()
     session.trust_env = False
     session.verify = str(settings.ca_file) if settings.ca_file else True
     auth = settings.auth
     pair = (str(auth.certificate_file), str(auth.key_file)) if auth.certificate_file else None
     session.cert = pair
-    return hvac.Client(
-        url=settings.base.removesuffix("/v1/"),
-        token=token.reveal() if token else "",
-        namespace=settings.namespace or None,
-        timeout=timeout,
-        allow_redirects=False,
-        session=session,
-        verify=session.verify,
-        cert=pair,
-    )
+    with session:
+        yield hvac.Client(
+            url=settings.base.removesuffix("/v1/"),
+            token=token.reveal() if token else "",
+            namespace=settings.namespace or None,
+            timeout=timeout,
+            allow_redirects=False,
+            session=session,
+            verify=session.verify,
+            cert=pair,
+        )
 
 
 def _kubernetes(client: Any, auth: VaultAuth) -> Lease:

@@ -37,7 +37,7 @@ class VaultMinter:
         certificates = parse_or_refuse(answer.issuers)
         roots = tuple(c for c in certificates if is_self_issued(c))
         issuers = tuple(c for c in certificates if c not in roots)
-        return MintedCa(answer.leaf, issuers, (*roots, *self._file.roots))
+        return MintedCa(answer.leaf, issuers, self._file.roots or roots)
 
     async def start(self) -> None:
         """Log in and learn the CA."""

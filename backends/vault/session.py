@@ -121,6 +121,8 @@ class VaultSession:
             fresh = await self._thread.do(lambda: renew(self._settings, lease, LOGIN_SECONDS))
         except (LoginFailed, Hanging):
             return False
+        except Exception:  # noqa: BLE001  hvac's inside; a new login will tell what is wrong
+            return False
         # Near its maximum a token is "renewed" for what is left of it: no gain.
         if fresh.seconds < lease.seconds * 2 / 3 or self._lease is not lease:
             return False

@@ -75,7 +75,8 @@ class VaultSettings:
         auth: How to log in.
         namespace: Of Vault Enterprise or OpenBao; none where empty.
         ca_file: PEM, whom to trust for Vault's TLS; the system's CAs where none is given. Re-read when it changes.
-        roots_file: PEM, the mesh's roots where the mount does not hold them, as under an imported intermediate.
+        roots_file: PEM, the mesh's roots: where the mount does not hold them, as under an imported intermediate, or to
+            believe no others. Re-read when it changes.
         allow_http: Let tokens and CSRs go over plain HTTP to another machine.
         timeout: For one signature.
         mode: ``direct`` signs each leaf in Vault, ``intermediate`` has Vault sign a CA that is kept in memory.

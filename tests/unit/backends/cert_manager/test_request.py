@@ -1,0 +1,110 @@
+"""CertificateRequests: what is written, what their conditions mean."""
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from backends.cert_manager.issuer import CurrentIssuer
+from backends.cert_manager.request import CertificateRequests, Order, manifest
+from backends.cert_manager.settings import CertManagerSettings, ConfigMapRef, IssuerRef
+from signer.core.chain import pem
+from tests.corpus.answers import asked, leaf
+from tests.support.clock import HOUR
+
+KIND = CertificateRequests("mesh")
+PEM = pem(leaf())
+TEXT = b64encode(PEM.encode()).decode()
+
+
+def condition(kind: str, status: str, reason: str = "") -> dict[str, Any]:
+    """One condition."""
+    return {"type": kind, "status": status, "reason": reason, "message": "because"}
+
+
+def item(*conditions: dict[str, Any], **status: Any) -> dict[str, Any]:
+    """A request with a status."""
+    return {"status": {"conditions": list(conditions), **status}}
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "denied": item(condition("Denied", "True")),
+    "failed": item(condition("Ready", "False", "Failed")),
+    "ready denied": item(condition("Approved", "True"), condition("Ready", "False", "Denied")),
+    "invalid": item(condition("InvalidRequest", "True")),
+    "denied though signed": item(condition("Ready", "True"), condition("Denied", "True"), certificate=TEXT),
+}
+PENDING: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no status": {"status": None},
+    "odd conditions": {"status": {"conditions": "text"}},
+    "approved": item(condition("Approved", "True")),
+    "waiting": item(condition("Ready", "False", "Pending")),
+    "signed but not ready": item(condition("Ready", "False", "Pending"), certificate=TEXT),
+    "ready without a certificate": item(condition("Ready", "True")),
+    "not denied": item(condition("Denied", "False")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_are_final(case: str) -> None:
+    verdict = KIND.verdict(REFUSED[case])
+    assert verdict.final
+    assert "'because'" in verdict.refused
+
+
+@pytest.mark.parametrize("case", PENDING)
+def test_everything_else_is_waited_for(case: str) -> None:
+    assert not KIND.verdict(PENDING[case]).final
+
+
+def test_signed() -> None:
+    verdict = KIND.verdict(item(condition("Ready", "True", "Issued"), certificate=TEXT, ca=TEXT))
+    assert (verdict.certificate, verdict.ca) == (PEM, PEM)
+
+
+def wanted(**changes: Any) -> dict[str, Any]:
+    """What we would write."""
+    order = Order(asked().csr.parsed.request, HOUR, ["client auth", "server auth"], IssuerRef("mesh"))
+    made = manifest(order, {}, {})
+    return {**made, "spec": {**made["spec"], **changes}}
+
+
+def test_the_same_question_is_known_again_whatever_its_clock() -> None:
+    stored = wanted(duration="3599s", usages=["server auth", "client auth"])
+    del stored["spec"]["isCA"]
+    assert KIND.same(stored, wanted())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"request": "x"}, {"isCA": True}, {"usages": ["client auth"]}, {"issuerRef": {"name": "other"}}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_question_is_never_adopted(changes: dict[str, Any]) -> None:
+    assert not KIND.same(wanted(**changes), wanted())
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"issuer-name": "second"}, "second"),
+        ({"issuer-name": "  second\n", "issuer-kind": "ClusterIssuer"}, "second"),
+        ({}, "mesh"),
+        ({"issuer-kind": "Issuer"}, "mesh"),
+        ({"issuer-name": "Not A Name"}, "mesh"),
+        ({"issuer-name": "x", "issuer-kind": "a/b"}, "mesh"),
+        (None, "mesh"),
+    ],
+)
+def test_the_config_map_decides_where_it_makes_sense(data: Any, name: str) -> None:
+    current = CurrentIssuer(CertManagerSettings(IssuerRef("mesh"), runtime_config_map=ConfigMapRef("c", "n")), "cm")
+    current.listed([{"data": data}] if data is not None else [])
+    assert current.ref.name == name
+
+
+def test_a_config_map_that_goes_gives_the_word_back() -> None:
+    current = CurrentIssuer(CertManagerSettings(IssuerRef("mesh"), runtime_config_map=ConfigMapRef("c", "n")), "cm")
+    current.changed("ADDED", {"data": {"issuer-name": "second"}})
+    current.changed("DELETED", {"data": {"issuer-name": "second"}})
+    assert current.ref.name == "mesh"
