@@ -16,6 +16,9 @@ def check(settings: KubernetesCsrSettings, context: BackendContext) -> list[Find
     who = settings.signer_name or f"{settings.signer_domain}/CertSigner"
     floor = f"lifetimes under {FLOOR.seconds} s are refused: the Kubernetes CSR API does not sign for less"
     findings = [Finding("ok", where, f"by {who}; {floor}")]
+    if settings.signer_domain:
+        text = "it signs for callers that name a signer only: let another backend sign serving (serving.backend)"
+        findings.append(Finding("warning", f"{where}.signer_domain", text))
     if settings.roots_file is None:
         text = "the Kubernetes CSR API tells no roots: unless the signer adds its own to the chain, name a roots_file"
         return [*findings, Finding("warning", f"{where}.roots_file", text)]

@@ -1,5 +1,6 @@
 """Roots from a file, for signers that do not tell theirs; re-read when its contents change."""
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -48,13 +49,23 @@ class RootsFile:
         self._backend = backend
         self._thread = PatientThread(READ_SECONDS)
         self._told = ""
+        self._reading: asyncio.Task[bool] | None = None
         self.roots: tuple[x509.Certificate, ...] = ()
 
     async def refresh(self) -> bool:
         """Read it again; tell whether the roots have changed. Never raises."""
-        path = self._path
-        if path is None:
+        if self._path is None:
             return False
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(self._path))
+            self._reading.add_done_callback(self._read_done)
+        # Shared: whoever goes away leaves it to the others.
+        return await asyncio.shield(self._reading)
+
+    def _read_done(self, _: "asyncio.Task[bool]") -> None:
+        self._reading = None
+
+    async def _read(self, path: Path) -> bool:
         try:
             roots = await self._thread.do(lambda: read_roots(path))
         except UnusableRoots as error:

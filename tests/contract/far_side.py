@@ -20,7 +20,7 @@ from signer.core.validity import Validity
 from tests.corpus.build import IDENTITY
 
 TTL = 3600
-PATIENCE = timedelta(seconds=2)
+PATIENCE = timedelta(seconds=4)
 """The time-out of the backends under test."""
 
 
@@ -97,7 +97,7 @@ class FarSide(Protocol):
         ...
 
     async def stall(self) -> None:
-        """Answer nothing from now on; a backend's own time-out is a second or two here."""
+        """Answer nothing from now on; a backend's own time-out is a few seconds here."""
         ...
 
     async def left(self) -> int:

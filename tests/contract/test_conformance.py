@@ -19,6 +19,7 @@ from signer.core.verify import ChainVerifier
 from tests.contract.far_side import FarSide, Stage, asked_at, server_asked_at
 from tests.contract.far_sides import AT_ONCE, FAR_SIDES, VARIANTS
 from tests.contract.tampering import TAMPERED
+from tests.contract.waiting import Changes
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,6 +42,8 @@ class OnStage:
         """Have a CA that signs."""
         await self.far.prepare()
         self._work = asyncio.create_task(self.backend.run())
+        # On a busy machine the first attempt may be too slow; the backend then tries again by itself.
+        await Changes(self.backend, self.clock).seen()
 
     async def take_away(self) -> None:
         """Have nothing that could sign."""
@@ -180,10 +183,9 @@ async def test_silence_is_a_time_out(far: OnStage, variant: str) -> None:
         await far.backend.sign(asked_at(far.clock))
 
 
-async def test_a_cancelled_request_ends_at_once_and_its_retry_succeeds_with_one_object(
-    far: OnStage, variant: str
-) -> None:
+async def test_a_cancelled_request_ends_at_once_and_its_retry_succeeds_with_one_object(far: OnStage) -> None:
     await far.prepare()
+    before = await far.far.left()
     asked = asked_at(far.clock)
     first = asyncio.create_task(far.backend.sign(asked))
     await asyncio.sleep(0)
@@ -191,8 +193,7 @@ async def test_a_cancelled_request_ends_at_once_and_its_retry_succeeds_with_one_
     async with asyncio.timeout(0.5):
         await asyncio.gather(first, return_exceptions=True)
     await _proven(far, asked)
-    # A minted intermediate has an object of its own.
-    assert await far.far.left() <= (2 if variant.endswith("intermediate") else 1)
+    assert await far.far.left() <= before + 1
 
 
 async def test_tampered_answers_are_caught(far: OnStage) -> None:
