@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from backends.cert_manager.backend import CertManagerBackend
+from backends.cert_manager.request import Order, manifest
 from backends.cert_manager.settings import CertManagerSettings, ConfigMapRef, IssuerRef
 from backends.kube_requests import batches, service
+from backends.kube_requests.kind import BACKEND, MANAGED_BY, MANAGER
+from backends.kube_requests.text import derived_name
 from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import BackendEvent
 from signer.core.spec import BackendContext
+from signer.core.types import SigningRequest
 from tests.cluster.api import Kube
+from tests.cluster.client import Manifest
 from tests.cluster.poll import until
 from tests.cluster.rbac import grant
 from tests.kube_backends.scene import CLOCK, IDENTITY, REQUESTS, access, left, make_issuer, proven, request, running
@@ -128,6 +133,35 @@ async def test_a_retry_adopts_the_first_trys_request_here_and_elsewhere(
         serials = {(await task).leaf.serial_number for task in (again, elsewhere)}
         assert (len(serials), len(left(kube, namespace))) == (1, 1)
     assert meter.events.count(BackendEvent.OBJECT_ADOPTED) == 2
+
+
+def forged(asked: SigningRequest, labels: dict[str, str]) -> Manifest:
+    """Somebody else's question under the name of ours."""
+    name = derived_name("cm", str(IDENTITY), asked.csr.parsed.digest, "cert-manager.io", "Issuer", "mesh", "3600")
+    order = Order(request().csr.parsed.request, timedelta(hours=1), ["client auth"], IssuerRef("mesh"))
+    made = manifest(order, labels, {})
+    return {**made, "metadata": {**made["metadata"], "name": name}}
+
+
+async def test_another_question_under_our_name_makes_way(
+    kube: Kube, namespace: str, new_backend: NewBackend, meter: Counting
+) -> None:
+    asked, backend = request(), new_backend()
+    kube.apply(forged(asked, {MANAGED_BY: MANAGER, BACKEND: "cm"}), namespace)
+    async with running(backend):
+        await proven(backend, asked)
+    assert BackendEvent.OBJECT_ADOPTED not in meter.events
+
+
+async def test_an_object_that_is_not_ours_is_left_alone_and_said(
+    kube: Kube, namespace: str, new_backend: NewBackend
+) -> None:
+    asked, backend = request(), new_backend()
+    (stored,) = kube.apply(forged(asked, {}), namespace)
+    async with running(backend):
+        with pytest.raises(BackendUnavailable, match="exists and is not ours"):
+            await backend.sign(asked)
+    assert left(kube, namespace) == [stored["metadata"]["name"]]
 
 
 async def test_what_a_crash_left_is_swept(

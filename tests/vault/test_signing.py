@@ -23,7 +23,7 @@ from signer.core.validity import Validity
 from signer.core.verify import ChainVerifier
 from signer.runtime.clock import SystemClock
 from tests.corpus.build import IDENTITY
-from tests.vault.mounts import policy_token, root_mount
+from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount
 from tests.vault.openbao import OpenBao
 
 CLOCK = SystemClock()
@@ -161,3 +161,18 @@ async def test_nothing_secret_is_said(shared: OpenBao, tmp_path: Path, caplog: p
     said = caplog.text + caught.value.reason
     assert token.read_text() not in said
     assert pem.splitlines()[1] not in said
+
+
+async def test_a_namespace_of_its_own(shared: OpenBao, tmp_path: Path) -> None:
+    """Mount, role, policy and token all live in the namespace; nothing of the same name outside of it signs."""
+    shared.call("POST", "sys/namespaces/mesh", {})
+    shared.call("POST", "mesh/sys/mounts/inner", {"type": "pki"})
+    shared.call("POST", "mesh/inner/root/generate/internal", {"common_name": "inner root", "ttl": "8760h"})
+    shared.call("POST", "mesh/inner/roles/istio-ca", ISTIO_ROLE)
+    policy = 'path "inner/sign/istio-ca" { capabilities = ["create", "update"] }'
+    shared.call("PUT", "mesh/sys/policies/acl/signer", {"policy": policy})
+    made = shared.call("POST", "mesh/auth/token/create", {"policies": ["signer"], "ttl": "1h"})
+    (tmp_path / "token").write_text(made["auth"]["client_token"])
+    async with opened(shared, tmp_path / "token", "inner/sign/istio-ca", namespace="mesh") as backend:
+        chain = await proven(backend, request())
+    assert "inner root" in chain.leaf.issuer.rfc4514_string()
