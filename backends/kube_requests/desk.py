@@ -6,7 +6,6 @@ object instead of making a second one.
 
 import asyncio
 import random
-import secrets
 import time
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -23,14 +22,23 @@ CALL_SECONDS = 5.0
 TRIES = 4
 # A watch that has been broken for so long will hardly bring the answer within a request's deadline.
 BLIND_SECONDS = 2.0
+# Of one name, within the moment that a create takes.
+MAX_EARLY = 8
 
 
 @dataclass(slots=True)
 class _Waiter:
-    """All who wait for one object here."""
+    """All who wait for one object here.
+
+    Attributes:
+        uid: Of the object that was made or adopted; empty until then. Another one under the same name decides nothing.
+        early: What the watch has told of objects of that name before it was known which one counts, by UID.
+    """
 
     futures: set["asyncio.Future[Verdict]"] = field(default_factory=set)
     last: Verdict = field(default_factory=Verdict)
+    uid: str = ""
+    early: dict[str, Verdict] = field(default_factory=dict)
 
 
 class Desk:
@@ -58,13 +66,18 @@ class Desk:
     def saw(self, name: str, item: Manifest) -> None:
         """The watch has brought a state of an object."""
         waiter = self._waiters.get(name)
-        if waiter is not None:
-            self._tell(waiter, self._kind.verdict(item))
+        if waiter is None:
+            return
+        uid, verdict = uid_of(item), self._kind.verdict(item)
+        if uid == waiter.uid:
+            self._tell(waiter, verdict)
+        elif not waiter.uid and len(waiter.early) < MAX_EARLY:
+            waiter.early[uid] = verdict
 
-    def saw_deleted(self, name: str) -> None:
+    def saw_deleted(self, name: str, uid: str) -> None:
         """The watch has seen an object go."""
         waiter = self._waiters.get(name)
-        for future in waiter.futures if waiter else ():
+        for future in waiter.futures if waiter and waiter.uid == uid else ():
             if not future.done():
                 future.set_exception(BackendUnavailable(f"somebody has deleted {self._kind.resource} {name}"))
 
@@ -135,7 +148,9 @@ class Desk:
             self._batches.done(name)
             raise error
         await self._approve(answer.body)
+        waiter.uid = uid_of(answer.body)
         self._tell(waiter, self._kind.verdict(answer.body))
+        self._tell(waiter, waiter.early.pop(waiter.uid, waiter.last))
 
     async def _create(self, name: str, manifest: Manifest) -> Answer:
         metadata = manifest["metadata"]
@@ -193,6 +208,6 @@ class Desk:
             raise error
 
 
-def unique_name(base: str) -> str:
-    """A name that no other request has, for what must never be adopted."""
-    return f"{base}-{secrets.token_hex(4)}"
+def uid_of(item: Manifest) -> str:
+    """An object's UID: another object of the same name has another one."""
+    return str(item.get("metadata", {}).get("uid", ""))

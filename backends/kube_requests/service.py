@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from backends.kube_requests.batches import Batches
-from backends.kube_requests.desk import Desk
+from backends.kube_requests.desk import Desk, uid_of
 from backends.kube_requests.kind import BACKEND, BATCH, MANAGED_BY, MANAGER, Manifest, RequestKind, label_value
 from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent
@@ -53,7 +53,7 @@ class RequestService:
         self._context = context
         self._preserve = preserve
         self._batches = Batches(ADOPTABLE_SECONDS)
-        self._seen: dict[str, float] = {}
+        self._seen: dict[str, tuple[float, str]] = {}
         self._watch: Watch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._fault = "the backend is not started"
@@ -133,8 +133,8 @@ class RequestService:
     def listed(self, objects: list[Manifest]) -> None:
         """All objects as of now: those that are gone are forgotten, all others may have been decided meanwhile."""
         names = {item["metadata"]["name"] for item in objects}
-        for name in [n for n in self._seen if n not in names]:
-            self._gone(name)
+        for name, (_, uid) in [(n, seen) for n, seen in self._seen.items() if n not in names]:
+            self._gone(name, uid)
         for item in objects:
             self.changed("ADDED", item)
 
@@ -142,18 +142,18 @@ class RequestService:
         """One object has changed."""
         name = item["metadata"]["name"]
         if kind == "DELETED":
-            self._gone(name)
+            self._gone(name, uid_of(item))
             return
         if len(self._seen) < MAX_OBJECTS:
             # Counted from when it was first seen: clocks of other machines decide nothing here.
-            self._seen.setdefault(name, time.monotonic())
+            self._seen.setdefault(name, (time.monotonic(), uid_of(item)))
         if self.desk is not None:
             self.desk.saw(name, item)
 
-    def _gone(self, name: str) -> None:
+    def _gone(self, name: str, uid: str) -> None:
         self._seen.pop(name, None)
         if self.desk is not None:
-            self.desk.saw_deleted(name)
+            self.desk.saw_deleted(name, uid)
 
     async def _clean(self) -> None:
         while True:
@@ -188,7 +188,7 @@ class RequestService:
     async def _sweep(self, now: float) -> None:
         """Delete what nobody waits for: left by a crash, by a deadline, or by another replica's crash."""
         limit = ADOPTABLE_SECONDS if self._single else ORPHAN_SECONDS
-        old = [name for name, since in self._seen.items() if now - since >= limit and self._is_orphan(name)]
+        old = [name for name, (since, _) in self._seen.items() if now - since >= limit and self._is_orphan(name)]
         for start in range(0, len(old), SWEEP_AT_ONCE):
             await asyncio.gather(*map(self._sweep_one, old[start : start + SWEEP_AT_ONCE]))
 
