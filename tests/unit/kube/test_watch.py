@@ -1,0 +1,211 @@
+"""One list and one watch, for ever: what a server can do to it. The real one's part is in tests/kube_backends."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from signer.kube import watch as watching
+from signer.kube.api import connect
+from signer.kube.watch import Watch
+from tests.support.kubeconfig import kubeconfig
+
+PATH = "/apis/example/v1/things"
+
+
+def thing(name: str, version: str) -> dict[str, Any]:
+    """An object."""
+    return {"metadata": {"name": name, "resourceVersion": version}}
+
+
+def event(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    """A line of a watch."""
+    return {"type": kind, "object": item}
+
+
+@dataclass
+class Far:
+    """An API server that plays what it is told: a page of objects for a list, events or a status for each watch."""
+
+    pages: list[list[dict[str, Any]]] = field(default_factory=lambda: [[]])
+    plays: list[list[dict[str, Any]] | int] = field(default_factory=list)
+    lists: list[dict[str, str]] = field(default_factory=list)
+    watches: list[dict[str, str]] = field(default_factory=list)
+    list_status: int = 200
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Tell a list from a watch."""
+        query = dict(request.query)
+        return await self._watch(request, query) if "watch" in query else self._list(query)
+
+    def _list(self, query: dict[str, str]) -> web.Response:
+        self.lists.append(query)
+        if self.list_status != 200:
+            return web.json_response({"reason": "Forbidden", "message": "no"}, status=self.list_status)
+        page = int(query.get("continue", "0"))
+        more = {"continue": str(page + 1)} if page + 1 < len(self.pages) else {}
+        return web.json_response({"metadata": {"resourceVersion": "10", **more}, "items": self.pages[page]})
+
+    async def _watch(self, request: web.Request, query: dict[str, str]) -> web.StreamResponse:
+        self.watches.append(query)
+        play = self.plays.pop(0) if self.plays else None
+        if isinstance(play, int):
+            return web.json_response({"reason": "Expired"}, status=play)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for line in play or ():
+            await response.write(json.dumps(line).encode() + b"\n")
+        if play is None:
+            await self.over.wait()
+        return response
+
+
+@dataclass
+class Notes:
+    """A follower that remembers."""
+
+    told: list[str] = field(default_factory=list)
+
+    def listed(self, objects: list[dict[str, Any]]) -> None:
+        """All objects."""
+        self.told.append("listed " + ",".join(item["metadata"]["name"] for item in objects))
+
+    def changed(self, kind: str, item: dict[str, Any]) -> None:
+        """One event."""
+        self.told.append(f"{kind} {item['metadata']['name']}")
+
+
+@dataclass
+class Scene:
+    """A watch at work."""
+
+    far: Far
+    notes: Notes
+    watch: Watch
+    restarts: list[int]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        for _ in range(500):
+            if holds():
+                return
+            await asyncio.sleep(0.01)
+        raise TimeoutError(str(self.notes.told))
+
+
+@pytest.fixture
+def far() -> Far:
+    """A server that has nothing and says nothing."""
+    return Far()
+
+
+@pytest.fixture
+async def scene(far: Far, tmp_path: Path) -> AsyncIterator[Callable[[], Scene]]:
+    """A function that sets a watch to work on the server as it has been told to be by then."""
+    application = web.Application()
+    application.router.add_get(PATH, far.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    api = await connect(kubeconfig(tmp_path / "kubeconfig", server, "token"))
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin() -> Scene:
+        notes, restarts = Notes(), list[int]()
+        made = Watch(api, PATH, {"labelSelector": "a=b"}, notes, lambda: restarts.append(1))
+        tasks.append(asyncio.create_task(made.run()))
+        return Scene(far, notes, made, restarts)
+
+    yield begin
+    for task in tasks:
+        assert not task.done(), "it never ends by itself"
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    far.over.set()
+    await api.close()
+    await runner.cleanup()
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_pages_are_one_list_and_events_follow(far: Far, scene: Callable[[], Scene]) -> None:
+    far.pages = [[thing("a", "1")], [thing("b", "2")]]
+    far.plays = [[event("ADDED", thing("c", "11")), event("DELETED", thing("a", "12"))]]
+    at = scene()
+    await at.until(lambda: len(at.notes.told) == 3)
+    assert at.notes.told == ["listed a,b", "ADDED c", "DELETED a"]
+    assert all(query["labelSelector"] == "a=b" for query in (*far.lists, *far.watches))
+    assert (at.watch.broken_since, at.watch.fault, at.watch.synced.is_set()) == (None, "", True)
+
+
+async def test_a_watch_that_ends_goes_on_from_the_last_bookmark(far: Far, scene: Callable[[], Scene]) -> None:
+    far.plays = [[event("ADDED", thing("a", "11")), event("BOOKMARK", thing("", "20"))]]
+    at = scene()
+    await at.until(lambda: len(far.watches) == 2)
+    assert [query["resourceVersion"] for query in far.watches] == ["10", "20"]
+    assert (at.notes.told, len(far.lists)) == (["listed ", "ADDED a"], 1)
+
+
+@pytest.mark.parametrize("gone", [410, [event("ERROR", {"code": 410, "metadata": {}})]], ids=["at once", "later"])
+async def test_a_version_that_is_gone_is_listed_anew(far: Far, scene: Callable[[], Scene], gone: Any) -> None:
+    far.plays = [gone]
+    at = scene()
+    await at.until(lambda: len(far.watches) == 2)
+    assert at.notes.told == ["listed ", "listed "]
+
+
+async def test_a_fault_is_told_and_tried_again_with_pauses(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    far.list_status = 403
+    at = scene()
+    await at.until(lambda: len(at.restarts) == 3)
+    assert (at.watch.synced.is_set(), "HTTP 403" in at.watch.fault, at.watch.broken_since is None) == (
+        False,
+        True,
+        False,
+    )
+    assert caplog.text.count("HTTP 403") == 1, "the same fault is told once"
+    far.list_status = 200
+    await at.until(at.watch.synced.is_set)
+    assert at.watch.broken_since is None
+
+
+async def test_a_server_that_ends_each_watch_at_once_is_not_asked_in_a_loop(
+    far: Far, scene: Callable[[], Scene]
+) -> None:
+    far.plays = [[] for _ in range(100)]
+    at = scene()
+    await at.until(lambda: len(far.watches) == 1)
+    await asyncio.sleep(0.5)
+    assert len(far.watches) == 1
+
+
+@pytest.mark.parametrize("line", [{"type": "ADDED"}, {"object": {}}, [], "text"])
+async def test_lines_that_are_no_events_end_the_watch_and_not_the_task(
+    far: Far, scene: Callable[[], Scene], line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    far.plays = [[line]]
+    at = scene()
+    await at.until(lambda: len(far.watches) == 2)
+    assert len(at.restarts) == 1
+
+
+async def test_an_event_without_an_end_is_not_kept(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(watching, "LINE_BYTES", 1000)
+    far.plays = [[event("ADDED", thing("x" * 200_000, "11"))]]
+    at = scene()
+    await at.until(lambda: len(at.restarts) == 1)
+    assert at.notes.told == ["listed "]
