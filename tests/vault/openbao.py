@@ -167,7 +167,9 @@ class OpenBao:
         else:
             listener["tls_disable"] = True
         (self.folder / "data").mkdir(exist_ok=True)
-        storage = {"raft": {"path": str(self.folder / "data"), "node_id": "one"}}
+        # The multiplier of elections: with the default a server alone may take ten seconds to elect itself.
+        raft = {"path": str(self.folder / "data"), "node_id": "one", "performance_multiplier": "1"}
+        storage = {"raft": raft}
         cluster = f"http://127.0.0.1:{self._cluster_port}"
         return {"storage": storage, "listener": {"tcp": listener}, "api_addr": self.address, "cluster_addr": cluster}
 
@@ -191,7 +193,7 @@ class OpenBao:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> urllib3.BaseHTTPResponse:
         ca = str(self._ca_file) if self._ca_file else None
-        with urllib3.PoolManager(ca_certs=ca, retries=False, timeout=10.0) as pool:
+        with urllib3.PoolManager(ca_certs=ca, retries=False, timeout=30.0) as pool:
             content = None if body is None else json.dumps(body)
             return pool.request(method, f"{self.address}/v1/{path}", body=content, headers=headers)
 
