@@ -7,13 +7,10 @@ from backends.cert_manager.issuer import CurrentIssuer
 from backends.cert_manager.request import IDENTITIES, CertificateRequests, Order, manifest
 from backends.cert_manager.settings import CertManagerSettings
 from backends.kube_requests.service import RequestService
-from backends.kube_requests.text import certificates, derived_name, leaf_usages
-from backends.remote.authorities import Authorities
-from backends.remote.roots import RootsFile
+from backends.kube_requests.text import derived_name, leaf_usages
+from backends.remote.learning import LearntCa
 from signer.core.spec import BackendContext
 from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
-
-ROOTS_SECONDS = 10.0
 
 
 def open_service(settings: CertManagerSettings, context: BackendContext) -> RequestService:
@@ -34,9 +31,7 @@ class CertManagerBackend:
         self._clock = context.clock
         self._service = open_service(settings, context)
         self._issuer = CurrentIssuer(settings, context.name)
-        self._file = RootsFile(settings.roots_file, context.name)
-        self._known = Authorities()
-        self._callbacks: list[Callable[[], None]] = []
+        self._ca = LearntCa(settings.roots_file, context)
 
     async def sign(self, request: SigningRequest) -> IssuedChain:
         """Have the issuer sign; the CA that comes with the answer is known before the answer is given on.
@@ -56,21 +51,7 @@ class CertManagerBackend:
         name = derived_name(self.name, str(request.subject), parsed.digest, *asked)
         wanted = manifest(order, self._service.labels, annotations)
         verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds())
-        return await self._issued(verdict.certificate, verdict.ca)
-
-    async def _issued(self, chain: str, ca: str) -> IssuedChain:
-        first, end, rest = chain.partition("-----END CERTIFICATE-----\n")
-        (leaf,) = certificates(first + end, "the certificate in the status")
-        above = rest + ca
-        what = "the CA certificates in the status"
-        parse = lambda: certificates(above, what) if above.strip() else []  # noqa: E731
-        authority, changed = self._known.learn(above, parse, leaf, self._clock.now())
-        if changed:
-            if not authority.chain:
-                # Under a root that is not known: the file may have it by now.
-                await self._read_roots()
-            self._announce()
-        return IssuedChain(leaf, authority.issuers)
+        return await self._ca.read(verdict.certificate, verdict.ca)
 
     async def issuer(self) -> IssuerInfo:
         """Describe the CA as far as it is known: cert-manager shows it only in its answers.
@@ -79,7 +60,7 @@ class CertManagerBackend:
             BackendUnavailable: There is no access to the cluster.
         """
         self._service.ready()
-        return self._known.info(self._clock.now())
+        return self._ca.info()
 
     async def probe(self) -> None:
         """Check that the one watch works.
@@ -91,37 +72,19 @@ class CertManagerBackend:
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when another CA has signed."""
-        self._callbacks.append(callback)
+        self._ca.on_change(callback)
 
     async def start(self) -> None:
         """Open the connection and read the roots' file."""
-        await asyncio.gather(self._service.start(), self._read_roots())
+        await asyncio.gather(self._service.start(), self._ca.refresh())
 
     async def run(self) -> None:
         """Watch, clean up, follow the issuer's ConfigMap and the roots' file."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._service.run())
-            group.create_task(self._follow())
-            group.create_task(self._watch_roots())
+            group.create_task(self._issuer.follow(self._service))
+            group.create_task(self._ca.run())
 
     async def close(self) -> None:
         """Delete what is left."""
         await self._service.close()
-
-    async def _follow(self) -> None:
-        await self._issuer.follow(self._service)
-
-    async def _watch_roots(self) -> None:
-        while True:
-            await asyncio.sleep(ROOTS_SECONDS)
-            if await self._read_roots():
-                self._announce()
-
-    async def _read_roots(self) -> bool:
-        changed = await self._file.refresh()
-        self._known.pinned = self._file.roots
-        return changed
-
-    def _announce(self) -> None:
-        for callback in self._callbacks:
-            callback()

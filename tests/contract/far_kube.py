@@ -14,6 +14,7 @@ from backends.intermediate.backend import IntermediateBackend
 from backends.intermediate.minting import IntermediateSettings
 from backends.kubernetes_csr import backend as kubernetes_csr
 from backends.kubernetes_csr.settings import KubernetesCsrSettings
+from backends.remote import learning
 from signer.core.errors import BackendRefused
 from signer.core.ports import Backend
 from signer.core.spec import BackendContext
@@ -147,7 +148,7 @@ def _cert_manager(stage: Stage, settings: CertManagerSettings) -> KubeFarSide:
 def csr(stage: Stage) -> KubeFarSide:
     """Each leaf is a CertificateSigningRequest."""
     signer = f"{DOMAIN}/{stage.namespace}"
-    kubernetes_csr.ROOTS_SECONDS = 0.2
+    learning.FILE_SECONDS = 0.2
 
     def build(kubeconfig: Path, roots: Path) -> Backend:
         settings = KubernetesCsrSettings(

@@ -1,0 +1,84 @@
+"""The CA of a far side that shows it in its answers only: read, remembered, and told of when it changes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+
+from backends.remote.authorities import Authorities
+from backends.remote.roots import RootsFile
+from signer.core.errors import BackendRefused
+from signer.core.parsing import UNPARSABLE, parse_certificates
+from signer.core.spec import BackendContext
+from signer.core.types import IssuedChain, IssuerInfo
+
+FILE_SECONDS = 10.0
+_END = "-----END CERTIFICATE-----"
+
+
+class LearntCa:
+    """What one backend knows of its far side's CA.
+
+    Args:
+        roots_file: The only roots that are believed, where there is one.
+        context: The backend's.
+    """
+
+    def __init__(self, roots_file: Path | None, context: BackendContext) -> None:
+        self._clock = context.clock
+        self._file = RootsFile(roots_file, context.name)
+        self._known = Authorities()
+        self._callbacks: list[Callable[[], None]] = []
+
+    async def read(self, chain: str, ca: str = "") -> IssuedChain:
+        """Read an answer; its CA is known before the answer is given on.
+
+        Args:
+            chain: PEM, the leaf first, then what is above it.
+            ca: PEM, the CA that was given beside it.
+
+        Raises:
+            BackendRefused: It holds no certificate, or a broken one.
+        """
+        first, end, rest = chain.partition(_END)
+        leaf, above = _parsed(first + end)[0], f"{rest}\n{ca}".strip()
+        authority, changed = self._known.learn(above, lambda: _parsed(above) if above else [], leaf, self._clock.now())
+        if changed:
+            if not authority.chain:
+                # Under a root that is not known: the file may have it by now.
+                await self.refresh()
+            self._announce()
+        return IssuedChain(leaf, authority.issuers)
+
+    def info(self) -> IssuerInfo:
+        """Describe the CA, as far as it is known."""
+        return self._known.info(self._clock.now())
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when another CA has signed, or other roots are believed."""
+        self._callbacks.append(callback)
+
+    async def refresh(self) -> bool:
+        """Read the file of roots again; tell whether it has changed. Never raises."""
+        changed = await self._file.refresh()
+        self._known.pinned = self._file.roots
+        return changed
+
+    async def run(self) -> None:
+        """Follow the file for ever."""
+        while True:
+            await asyncio.sleep(FILE_SECONDS)
+            if await self.refresh():
+                self._announce()
+
+    def _announce(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+
+def _parsed(text: str) -> list[x509.Certificate]:
+    try:
+        return parse_certificates(text.encode())
+    except UNPARSABLE as error:
+        raise BackendRefused(f"the certificates in the answer cannot be parsed ({type(error).__name__})") from None
