@@ -1,24 +1,10 @@
-"""``istio-signer check`` for Vault: what keeps it from signing Istio's CSRs, each with the command that mends it."""
+"""``istio-signer check`` for Vault, without asking it: the settings, and the files they name."""
 
-import asyncio
-import os
-from typing import Any
 from urllib.parse import urlsplit
 
 from backends.remote.roots import UnusableRoots, read_roots
-from backends.vault.answers import fault
-from backends.vault.backend import health
-from backends.vault.http import VaultHttp
-from backends.vault.login import Lease, LoginFailed, log_in, revoke
-from backends.vault.role import Wish, blind_fix, faults, fix
-from backends.vault.settings import VaultAuth, VaultSettings
-from signer.core.errors import BackendError
-from signer.core.spec import BackendContext, Finding, NoAnswer
-from signer.core.types import Secret
-
-_SECONDS = 5.0
-# Only here: an operator's own token may read what the signer's must not.
-TOKEN_VARIABLE = "VAULT_TOKEN"  # noqa: S105  the name, not the token
+from backends.vault.settings import VaultSettings
+from signer.core.spec import BackendContext, Finding
 
 
 def check(settings: VaultSettings, context: BackendContext) -> list[Finding]:
@@ -28,6 +14,13 @@ def check(settings: VaultSettings, context: BackendContext) -> list[Finding]:
     if urlsplit(settings.address).scheme == "http":
         text = "plain http: tokens and CSRs can be read on the way; only for tests on one machine"
         findings.append(Finding("warning", f"{where}.address", text))
+    if settings.is_verbatim:
+        text = (
+            "sign-verbatim copies what stands in the CSR: ztunnel's names are not marked critical there, and without a "
+            "subject such a certificate is not valid (RFC 5280 section 4.2.1.6), so it is not given out. For ambient "
+            "meshes name a role: MOUNT/sign/ROLE"
+        )
+        findings.append(Finding("warning", f"{where}.sign_path", text))
     if settings.roots_file is not None:
         findings.append(_roots(settings, where))
     return [*findings, *_missing_files(settings, where)]
@@ -55,128 +48,3 @@ def _missing_files(settings: VaultSettings, where: str) -> list[Finding]:
         files["auth.token_file"] = auth.token_path
     missing = {key: path for key, path in files.items() if path is not None and not path.is_file()}
     return [Finding("error", f"{where}.{key}", f"{path}: no such file") for key, path in missing.items()]
-
-
-async def check_live(settings: VaultSettings, context: BackendContext) -> list[Finding]:
-    """Ask Vault: is it up, does the login work, does the role sign Istio's CSRs?"""
-    http = VaultHttp(settings)
-    try:
-        return await _Check(settings, context, http).run()
-    finally:
-        await http.close()
-
-
-class _Check:
-    def __init__(self, settings: VaultSettings, context: BackendContext, http: VaultHttp) -> None:
-        self._settings = settings
-        self._context = context
-        self._http = http
-        self._where = f"backends.{context.name}"
-
-    async def run(self) -> list[Finding]:
-        try:
-            error = fault(await health(self._http), "sys/health")
-        except BackendError as caught:
-            error = caught
-        if error is not None:
-            return [NoAnswer("error", f"{self._where}.address", error.reason)]
-        login, lease = await self._login()
-        try:
-            return [*login, *await self._looked_up(lease)]
-        finally:
-            if lease is not None and lease.ours:
-                await asyncio.to_thread(_give_back, self._settings, lease)
-
-    async def _login(self) -> tuple[list[Finding], Lease | None]:
-        where, auth = f"{self._where}.auth", self._settings.auth
-        try:
-            lease = await asyncio.to_thread(log_in, self._settings, _SECONDS)
-        except LoginFailed as error:
-            return [Finding("error", where, str(error), _login_fix(auth))], None
-        span = f"{lease.seconds:.0f} s" if lease.seconds else "ever"
-        return [Finding("ok", where, f"login by {auth.method} works, for {span}")], lease
-
-    async def _looked_up(self, lease: Lease | None) -> list[Finding]:
-        stronger = os.environ.get(TOKEN_VARIABLE, "").strip()
-        token = Secret(stronger) if stronger else lease.token if lease else None
-        if token is None:
-            return []
-        return [*await self._role(token), *await self._issuer(token), *await self._reviewer(token)]
-
-    async def _read(self, path: str, token: Secret) -> dict[str, Any] | None:
-        """What lies at a path; None where it may not be read."""
-        try:
-            reply = await self._http.call("GET", path, _SECONDS, None, token)
-        except BackendError:
-            return None
-        data = reply.body.get("data")
-        return data if reply.status == 200 and isinstance(data, dict) else None
-
-    async def _role(self, token: Secret) -> list[Finding]:
-        mount, role = self._settings.mount, self._settings.role
-        if mount is None or role is None or self._settings.mode == "intermediate":
-            return []
-        path, where = f"{mount}/roles/{role}", f"{self._where}.sign_path"
-        found, wish = await self._read(path, token), self._wish()
-        if found is None:
-            text = (
-                f"{path} may not be read with this login, as it should be; export {TOKEN_VARIABLE} with a token that "
-                "may, and run this again. Or write the role anew for Istio, losing what stands there:"
-            )
-            return [Finding("warning", where, text, blind_fix(path, wish))]
-        broken = faults(found, wish)
-        if not broken:
-            return [Finding("ok", where, f"{path} signs what proxies ask for")]
-        told = [Finding(f.rule.level, where, f"{path}: {f.rule.key} is {f.found!a}: {f.rule.why}") for f in broken]
-        last = told[-1]
-        return [*told[:-1], Finding(last.level, last.where, f"{last.text}. All of these:", fix(path, found, broken))]
-
-    def _wish(self) -> Wish:
-        return Wish(self._context.trust_domain, self._context.max_ttl)
-
-    async def _issuer(self, token: Secret) -> list[Finding]:
-        """By default Vault refuses what would outlive its CA, instead of shortening it (leaf_not_after_behavior)."""
-        mount = self._settings.mount
-        found = await self._read(f"{mount}/issuer/default", token) if mount else None
-        if found is None or found.get("leaf_not_after_behavior") != "err":
-            return []
-        text = (
-            f"{mount}/issuer/default: leaf_not_after_behavior is err; the signer asks for no more than the CA has "
-            "left, but another issuer of the role may refuse"
-        )
-        command = f"vault write {mount}/issuer/default leaf_not_after_behavior=truncate"
-        if found.get("issuer_name"):
-            command += f" issuer_name={found['issuer_name']}"
-        return [Finding("warning", f"{self._where}.sign_path", text, command)]
-
-    async def _reviewer(self, token: Secret) -> list[Finding]:
-        auth = self._settings.auth
-        if auth.method != "kubernetes":
-            return []
-        found = await self._read(f"auth/{auth.path}/config", token)
-        if not found or not found.get("token_reviewer_jwt_set"):
-            return []
-        host = found.get("kubernetes_host", "https://kubernetes.default.svc")
-        text = (
-            f"auth/{auth.path}/config holds a token_reviewer_jwt: tokens of pods end within hours or a year, and then "
-            "every login fails. Let Vault use its own pod's token, or the client's:"
-        )
-        command = f'vault write auth/{auth.path}/config kubernetes_host="{host}" token_reviewer_jwt=""'
-        return [Finding("warning", f"{self._where}.auth", text, command)]
-
-
-def _give_back(settings: VaultSettings, lease: Lease) -> None:
-    try:
-        revoke(settings, lease, 2.0)
-    except LoginFailed:
-        return
-
-
-def _login_fix(auth: VaultAuth) -> str:
-    """For the seed's own mistakes: the role's bound account is istiod's, not the signer's."""
-    if auth.method != "kubernetes":
-        return ""
-    return (
-        f"vault write auth/{auth.path}/role/{auth.role} bound_service_account_names=istio-signer "
-        f"bound_service_account_namespaces=istio-system policies={auth.role} ttl=1h"
-    )

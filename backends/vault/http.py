@@ -78,17 +78,18 @@ class VaultHttp:
             method,
             self._settings.base + path,
             data=None if body is None else json.dumps(body),
-            headers=self._headers(token),
+            headers=self._headers(path, token),
             allow_redirects=False,
         ) as response:
             return response.status, await _read(response)
 
-    def _headers(self, token: Secret | None) -> dict[str, str]:
+    def _headers(self, path: str, token: Secret | None) -> dict[str, str]:
         # Vault's agents and proxies pass on only what says that it is meant for Vault.
         headers = {"X-Vault-Request": "true", "Content-Type": "application/json"}
         if token is not None:
             headers["X-Vault-Token"] = token.reveal()
-        if self._settings.namespace:
+        # The server's health is asked of the root: inside a namespace there is no such path (HTTP 400).
+        if self._settings.namespace and not path.startswith("sys/health"):
             headers["X-Vault-Namespace"] = self._settings.namespace
         return headers
 

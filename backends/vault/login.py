@@ -14,6 +14,8 @@ from backends.vault.settings import Method, VaultAuth, VaultSettings
 from signer.core.types import Secret
 
 MAX_FILE_BYTES = 64 * 1024
+# What hvac raises: refusals, no connection, and answers that are none of Vault's.
+_FAULTS = (VaultError, requests.RequestException, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def log_in(settings: VaultSettings, timeout: float) -> Lease:
     try:
         with _client(settings, timeout) as client:
             return _METHODS[settings.auth.method](client, settings.auth)
-    except (VaultError, requests.RequestException, KeyError, TypeError, ValueError) as error:
+    except _FAULTS as error:
         raise LoginFailed(_reason(settings.auth, error)) from None
 
 
@@ -55,7 +57,7 @@ def renew(settings: VaultSettings, lease: Lease, timeout: float) -> Lease:
         with _client(settings, timeout, lease.token) as client:
             answer = client.auth.token.renew_self()["auth"]
         return Lease(lease.token, float(answer["lease_duration"]), bool(answer["renewable"]), lease.ours)
-    except (VaultError, requests.RequestException, KeyError, TypeError, ValueError) as error:
+    except _FAULTS as error:
         raise LoginFailed(_reason(settings.auth, error)) from None
 
 
@@ -64,7 +66,7 @@ def revoke(settings: VaultSettings, lease: Lease, timeout: float) -> None:
     try:
         with _client(settings, timeout, lease.token) as client:
             client.auth.token.revoke_self()
-    except (VaultError, requests.RequestException) as error:
+    except _FAULTS as error:
         raise LoginFailed(_reason(settings.auth, error)) from None
 
 

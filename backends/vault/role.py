@@ -117,15 +117,18 @@ def _value(rule: RoleRule, role: Role, wish: Wish) -> Any:
 
 
 def fix(path: str, role: Role, found: list[RoleFault]) -> str:
-    """Give the command that mends a role: writing replaces it whole, so all of it is written again.
-
-    JSON by standard input, for lists and durations would lose their types as arguments.
-    """
-    whole = {**role, **{fault.rule.key: fault.wanted for fault in found}}
-    return f"vault write {shlex.quote(path)} - <<'EOF'\n{json.dumps(whole, indent=2, sort_keys=True)}\nEOF"
+    """Give the command that mends a role."""
+    return write(path, {**role, **{fault.rule.key: fault.wanted for fault in found}})
 
 
 def blind_fix(path: str, wish: Wish) -> str:
     """The same for a role that may not be read: what Istio needs, and nothing of what stood there."""
-    whole = {rule.key: rule.wanted(wish) for rule in RULES}
+    return write(path, {rule.key: rule.wanted(wish) for rule in RULES})
+
+
+def write(path: str, whole: Mapping[str, Any]) -> str:
+    """Give the command that writes a whole object, as Vault replaces it whole.
+
+    JSON by standard input, for lists and durations would lose their types as arguments.
+    """
     return f"vault write {shlex.quote(path)} - <<'EOF'\n{json.dumps(whole, indent=2, sort_keys=True)}\nEOF"

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 
 from backends.patience import Hanging, PatientThread
-from backends.vault.login import Lease, LoginFailed, log_in, renew, revoke
+from backends.vault.login import Lease, LoginFailed, log_in, renew
+from backends.vault.retired import RetiredTokens
 from backends.vault.settings import VaultSettings
 from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent, BackendMoment
@@ -18,9 +20,9 @@ _log = logging.getLogger("istio_signer.backend.vault")
 LOGIN_SECONDS = 5.0
 # A thread may spend its time-out more than once: connecting, reading, a second step.
 THREAD_SECONDS = 8.0
-REVOKE_SECONDS = 2.0
-# A token younger than this is not to blame for a 403.
-YOUNG_SECONDS = 3.0
+CLOSE_SECONDS = 2.0
+# A 403 costs a login at most this often: where the policy is against us, new tokens do not help.
+SUSPICION_SECONDS = 3.0
 _FIRST_RETRY = 0.5
 _LAST_RETRY = 30.0
 _TICK = 0.5
@@ -36,10 +38,13 @@ class VaultSession:
         self._thread = PatientThread(THREAD_SECONDS)
         self._lease: Lease | None = None
         self._since = 0.0
-        self._login: asyncio.Task[None] | None = None
+        self._suspected = float("-inf")
+        self._retired = RetiredTokens(settings, context)
+        self._work: asyncio.Task[None] | None = None
         self._fault = ""
         self._failures = 0
         self._not_before = 0.0
+        self._closed = False
 
     async def token(self) -> Secret:
         """Give a token, logging in first where there is none.
@@ -55,11 +60,14 @@ class VaultSession:
 
     def rejected(self, token: Secret) -> bool:
         """Take note of a 403; tell whether another try with a new token makes sense."""
-        lease = self._lease
+        lease, now = self._lease, self._clock.monotonic()
         if lease is None or lease.token is not token:
             return True
-        if self._clock.monotonic() - self._since < YOUNG_SECONDS:
+        if now - self._suspected < SUSPICION_SECONDS:
             return False
+        self._suspected = now
+        # It may be well, and the policy against us: then it would live on with nobody to know it.
+        self._retired.add(lease)
         self._lease = None
         return True
 
@@ -72,6 +80,7 @@ class VaultSession:
         """Keep the token fresh for ever."""
         while True:
             await self.tend()
+            await self._retired.give_due()
             await asyncio.sleep(_TICK)
 
     async def tend(self) -> None:
@@ -79,42 +88,53 @@ class VaultSession:
         if self._lease is None:
             await self._logged_in()
         elif self._is_due(self._lease):
-            await self._refresh(self._lease)
+            await self._shared(partial(self._refresh, self._lease))
 
     async def close(self) -> None:
-        """Give the token back, if there is time."""
-        if self._login is not None:
-            self._login.cancel()
-        lease, self._lease, self._fault = self._lease, None, "the backend is closed"
-        self._not_before = float("inf")
-        if lease is not None and lease.ours:
-            try:
-                async with asyncio.timeout(REVOKE_SECONDS):
-                    await self._thread.do(lambda: revoke(self._settings, lease, REVOKE_SECONDS))
-            except (TimeoutError, Hanging, LoginFailed):
-                _log.info("backend %s: the token was not given back; it ends by itself", self._context.name)
+        """Give all tokens back, if there is time."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if self._work is not None:
+                    # A login that nobody waits for would leave a token behind.
+                    await asyncio.wait({self._work})
+                if self._lease is not None:
+                    self._retired.add(self._lease)
+                    self._lease = None
+                await self._retired.give_all()
+        except TimeoutError:
+            _log.info("backend %s: a token was not given back; it ends by itself", self._context.name)
+        self._lease, self._fault = None, "the backend is closed"
+        if self._work is not None:
+            self._work.cancel()
 
     def _is_due(self, lease: Lease) -> bool:
         now = self._clock.monotonic()
         return lease.seconds > 0 and now >= max(self._since + lease.seconds * 2 / 3, self._not_before)
 
     async def _logged_in(self) -> None:
-        """Wait for the login under way, or start one; cancelled waiters leave it to the others."""
-        if self._login is None:
-            if self._clock.monotonic() < self._not_before:
-                return
-            self._login = asyncio.create_task(self._attempt(lambda: log_in(self._settings, LOGIN_SECONDS)))
-            self._login.add_done_callback(self._login_done)
-        await asyncio.shield(self._login)
+        """Wait for a token: of the login or renewal under way, or else of a new login."""
+        if self._work is not None:
+            await asyncio.shield(self._work)
+        may_start = not self._closed and self._clock.monotonic() >= self._not_before
+        if self._lease is None and (self._work is not None or may_start):
+            await self._shared(self._attempt)
 
-    def _login_done(self, _: "asyncio.Task[None]") -> None:
-        self._login = None
+    async def _shared(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Join the work under way, or start this; waiters who go away leave it to the others."""
+        if self._work is None:
+            self._work = asyncio.create_task(work())
+            self._work.add_done_callback(self._work_done)
+        await asyncio.shield(self._work)
+
+    def _work_done(self, _: "asyncio.Task[None]") -> None:
+        self._work = None
 
     async def _refresh(self, lease: Lease) -> None:
         """Prolong the lease; where that gives nothing, log in anew. The old token serves meanwhile."""
         if lease.renewable and await self._prolonged(lease):
             return
-        await self._attempt(lambda: log_in(self._settings, LOGIN_SECONDS))
+        await self._attempt()
 
     async def _prolonged(self, lease: Lease) -> bool:
         try:
@@ -129,10 +149,10 @@ class VaultSession:
         self._take(fresh, BackendEvent.LEASE_RENEWED)
         return True
 
-    async def _attempt(self, work: Callable[[], Lease]) -> None:
-        """Try once; a failure is remembered for a while, so that requests fail fast instead of queueing up."""
+    async def _attempt(self) -> None:
+        """Log in once; a failure is remembered for a while, so that requests fail fast instead of queueing up."""
         try:
-            lease = await self._thread.do(work)
+            lease = await self._thread.do(lambda: log_in(self._settings, LOGIN_SECONDS))
         except (LoginFailed, Hanging) as error:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001  hvac's inside; its text may quote a credential
@@ -142,6 +162,9 @@ class VaultSession:
             _log.info("backend %s: logged in to Vault for %s", self._context.name, _span(lease))
 
     def _take(self, lease: Lease, event: BackendEvent) -> None:
+        old = self._lease
+        if old is not None and old.token is not lease.token:
+            self._retired.add(old)
         self._lease, self._since = lease, self._clock.monotonic()
         self._failures, self._fault, self._not_before = 0, "", 0.0
         self._context.meter.count(event)

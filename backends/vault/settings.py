@@ -128,6 +128,11 @@ class VaultSettings:
         return tail[-1] if len(tail) >= 2 and tail[-2] == "sign" else None
 
     @property
+    def is_verbatim(self) -> bool:
+        """Whether leaves are signed just as their CSRs stand, without a role's rules."""
+        return self.mode == "direct" and "sign-verbatim" in self.path.split("/")
+
+    @property
     def base(self) -> str:
         """The URL before the API's paths."""
         return self.address.rstrip("/").removesuffix("/v1") + "/v1/"

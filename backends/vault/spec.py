@@ -2,7 +2,8 @@
 
 from backends.intermediate.backend import IntermediateBackend
 from backends.vault.backend import VaultBackend
-from backends.vault.check import check, check_live
+from backends.vault.check import check
+from backends.vault.live import check_live
 from backends.vault.minter import VaultMinter
 from backends.vault.settings import VaultSettings
 from signer.core.ports import Backend

@@ -83,7 +83,8 @@ def listens(signer: SignerProcess) -> bool:
     try:
         with socket.create_connection((host, int(port)), 5):
             return True
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
+        # A reset: it came while the port was being closed.
         return False
 
 

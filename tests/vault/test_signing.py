@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from backends.vault.backend import VaultBackend
@@ -16,23 +17,24 @@ from signer.client.workload import new_csr
 from signer.core.chain import TrustBundle, VerifiedChain
 from signer.core.csr import parse_csr
 from signer.core.csr_rules import check_csr
-from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
+from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable, ChainRejected
 from signer.core.spec import BackendContext
 from signer.core.types import SigningRequest
 from signer.core.validity import Validity
 from signer.core.verify import ChainVerifier
 from signer.runtime.clock import SystemClock
 from tests.corpus.build import IDENTITY
+from tests.mesh.pki import ec_key
 from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount
 from tests.vault.openbao import OpenBao
 
 CLOCK = SystemClock()
 
 
-def request(key_type: str = "p256", ttl: int = 3600) -> SigningRequest:
+def request(key_type: str = "p256", ttl: int = 3600, csr: str = "") -> SigningRequest:
     """A workload's request as of now."""
     now = CLOCK.now().replace(microsecond=0)
-    checked = check_csr(parse_csr(new_csr(IDENTITY, key_type).csr), IDENTITY)
+    checked = check_csr(parse_csr(csr or new_csr(IDENTITY, key_type).csr), IDENTITY)
     return SigningRequest("r-1", IDENTITY, checked, Validity(now, now + timedelta(seconds=ttl), ttl))
 
 
@@ -73,6 +75,23 @@ async def test_verbatim(shared: OpenBao, tmp_path: Path) -> None:
     path = "pki/sign-verbatim"
     async with opened(shared, policy_token(shared, tmp_path, path), path) as backend:
         await proven(backend, request())
+
+
+def names_not_critical() -> str:
+    """A CSR as ztunnel's library makes it: no subject, and the SAN not marked critical."""
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(IDENTITY))])
+    builder = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(names, critical=False)
+    return builder.sign(ec_key(), hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii")
+
+
+async def test_a_role_marks_names_critical_and_verbatim_does_not(shared: OpenBao, tmp_path: Path) -> None:
+    async with opened(shared, policy_token(shared, tmp_path, "pki/sign/istio-ca")) as backend:
+        chain = await proven(backend, request(csr=names_not_critical()))
+        assert chain.leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+    path = "pki/sign-verbatim"
+    async with opened(shared, policy_token(shared, tmp_path, path), path) as backend:
+        with pytest.raises(ChainRejected, match="subjectAltName not critical"):
+            await proven(backend, request(csr=names_not_critical()))
 
 
 async def test_the_window_is_known_before_the_first_signature(shared: OpenBao, tmp_path: Path) -> None:
@@ -175,4 +194,5 @@ async def test_a_namespace_of_its_own(shared: OpenBao, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(made["auth"]["client_token"])
     async with opened(shared, tmp_path / "token", "inner/sign/istio-ca", namespace="mesh") as backend:
         chain = await proven(backend, request())
+        await backend.probe()
     assert "inner root" in chain.leaf.issuer.rfc4514_string()

@@ -1,0 +1,142 @@
+"""``istio-signer check --live`` for Vault: what keeps it from signing, each with the command that mends it."""
+
+import asyncio
+import os
+from typing import Any
+
+from backends.vault.answers import fault
+from backends.vault.backend import health
+from backends.vault.http import VaultHttp
+from backends.vault.login import Lease, LoginFailed, log_in, revoke
+from backends.vault.role import Wish, blind_fix, faults, fix, write
+from backends.vault.settings import VaultAuth, VaultSettings
+from signer.core.errors import BackendError
+from signer.core.spec import BackendContext, Finding, NoAnswer
+from signer.core.types import Secret
+
+_SECONDS = 5.0
+# Only here: an operator's own token may read what the signer's must not.
+TOKEN_VARIABLE = "VAULT_TOKEN"  # noqa: S105  the name, not the token
+
+
+async def check_live(settings: VaultSettings, context: BackendContext) -> list[Finding]:
+    """Ask Vault: is it up, does the login work, does the role sign Istio's CSRs?"""
+    http = VaultHttp(settings)
+    try:
+        return await _Check(settings, context, http).run()
+    finally:
+        await http.close()
+
+
+class _Check:
+    def __init__(self, settings: VaultSettings, context: BackendContext, http: VaultHttp) -> None:
+        self._settings = settings
+        self._context = context
+        self._http = http
+        self._where = f"backends.{context.name}"
+
+    async def run(self) -> list[Finding]:
+        try:
+            error = fault(await health(self._http), "sys/health")
+        except BackendError as caught:
+            error = caught
+        if error is not None:
+            return [NoAnswer("error", f"{self._where}.address", error.reason)]
+        login, lease = await self._login()
+        try:
+            return [*login, *await self._looked_up(lease)]
+        finally:
+            if lease is not None and lease.ours:
+                await asyncio.to_thread(_give_back, self._settings, lease)
+
+    async def _login(self) -> tuple[list[Finding], Lease | None]:
+        where, auth = f"{self._where}.auth", self._settings.auth
+        try:
+            lease = await asyncio.to_thread(log_in, self._settings, _SECONDS)
+        except LoginFailed as error:
+            return [Finding("error", where, str(error), _login_fix(auth))], None
+        span = f"{lease.seconds:.0f} s" if lease.seconds else "ever"
+        return [Finding("ok", where, f"login by {auth.method} works, for {span}")], lease
+
+    async def _looked_up(self, lease: Lease | None) -> list[Finding]:
+        stronger = os.environ.get(TOKEN_VARIABLE, "").strip()
+        token = Secret(stronger) if stronger else lease.token if lease else None
+        if token is None:
+            return []
+        return [*await self._role(token), *await self._issuer(token), *await self._reviewer(token)]
+
+    async def _read(self, path: str, token: Secret) -> dict[str, Any] | None:
+        """What lies at a path; None where it may not be read."""
+        try:
+            reply = await self._http.call("GET", path, _SECONDS, None, token)
+        except BackendError:
+            return None
+        data = reply.body.get("data")
+        return data if reply.status == 200 and isinstance(data, dict) else None
+
+    async def _role(self, token: Secret) -> list[Finding]:
+        mount, role = self._settings.mount, self._settings.role
+        if mount is None or role is None or self._settings.mode == "intermediate":
+            return []
+        path, where = f"{mount}/roles/{role}", f"{self._where}.sign_path"
+        found, wish = await self._read(path, token), self._wish()
+        if found is None:
+            text = (
+                f"{path} may not be read with this login, as it should be; export {TOKEN_VARIABLE} with a token that "
+                "may, and run this again. Or write the role anew for Istio, losing what stands there:"
+            )
+            return [Finding("warning", where, text, blind_fix(path, wish))]
+        broken = faults(found, wish)
+        if not broken:
+            return [Finding("ok", where, f"{path} signs what proxies ask for")]
+        told = [Finding(f.rule.level, where, f"{path}: {f.rule.key} is {f.found!a}: {f.rule.why}") for f in broken]
+        last = told[-1]
+        return [*told[:-1], Finding(last.level, last.where, f"{last.text}. All of these:", fix(path, found, broken))]
+
+    def _wish(self) -> Wish:
+        return Wish(self._context.trust_domain, self._context.max_ttl)
+
+    async def _issuer(self, token: Secret) -> list[Finding]:
+        """By default Vault refuses what would outlive its CA, instead of shortening it (leaf_not_after_behavior)."""
+        mount = self._settings.mount
+        found = await self._read(f"{mount}/issuer/default", token) if mount else None
+        if found is None or found.get("leaf_not_after_behavior") != "err":
+            return []
+        text = (
+            f"{mount}/issuer/default: leaf_not_after_behavior is err; the signer asks for no more than the CA has "
+            "left, but another issuer of the role may refuse"
+        )
+        # Not "write": it would empty the fields that it does not name, such as where CRLs are found.
+        command = f"vault patch {mount}/issuer/default leaf_not_after_behavior=truncate"
+        return [Finding("warning", f"{self._where}.sign_path", text, command)]
+
+    async def _reviewer(self, token: Secret) -> list[Finding]:
+        auth = self._settings.auth
+        if auth.method != "kubernetes":
+            return []
+        path = f"auth/{auth.path}/config"
+        found = await self._read(path, token)
+        if not found or not found.pop("token_reviewer_jwt_set", False):
+            return []
+        text = (
+            f"{path} holds a token_reviewer_jwt: tokens of pods end within hours or a year, and then "
+            "every login fails. Let Vault use its own pod's token, or the client's:"
+        )
+        return [Finding("warning", f"{self._where}.auth", text, write(path, found))]
+
+
+def _give_back(settings: VaultSettings, lease: Lease) -> None:
+    try:
+        revoke(settings, lease, 2.0)
+    except LoginFailed:
+        return
+
+
+def _login_fix(auth: VaultAuth) -> str:
+    """For the seed's own mistakes: the role's bound account is istiod's, not the signer's."""
+    if auth.method != "kubernetes":
+        return ""
+    return (
+        f"vault write auth/{auth.path}/role/{auth.role} bound_service_account_names=istio-signer "
+        f"bound_service_account_namespaces=istio-system policies={auth.role} ttl=1h"
+    )

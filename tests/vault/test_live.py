@@ -1,0 +1,91 @@
+"""`check --live` against a real OpenBao: each command that it prints mends what it names and nothing else."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from backends.vault.live import TOKEN_VARIABLE, check_live
+from backends.vault.settings import VaultAuth, VaultSettings
+from backends.vault.spec import SPEC
+from signer.core.spec import BackendContext, Finding
+from tests.mesh.pki import Authority, pem
+from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount
+from tests.vault.openbao import OpenBao
+from tests.vault.test_signing import CLOCK
+
+CONTEXT = BackendContext("vault", CLOCK)
+URL = "http://crl.example/pki.crl"
+
+
+def look(settings: VaultSettings) -> list[Finding]:
+    """What it has to say that is not well."""
+    return [found for found in asyncio.run(check_live(settings, CONTEXT)) if found.level != "ok"]
+
+
+def run(server: OpenBao, command: str) -> None:
+    """Paste a command into the shell of Vault's operator."""
+    subprocess.run(["/bin/sh", "-ec", command], env=server.environment(), check=True, timeout=30, capture_output=True)
+
+
+@pytest.fixture
+def operator(shared: OpenBao, monkeypatch: pytest.MonkeyPatch) -> OpenBao:
+    """The server, with its operator's token in the environment."""
+    monkeypatch.setenv(TOKEN_VARIABLE, shared.root_token)
+    return shared
+
+
+def test_inside_a_namespace_health_is_asked_of_the_root(shared: OpenBao, tmp_path: Path) -> None:
+    shared.call("POST", "sys/namespaces/checked", {})
+    made = shared.call("POST", "checked/auth/token/create", {"policies": ["default"], "ttl": "1h"})
+    (tmp_path / "token").write_text(made["auth"]["client_token"])
+    auth = VaultAuth("token", token_file=tmp_path / "token")
+    found = look(VaultSettings(shared.address, "pki/sign/istio-ca", auth, namespace="checked"))
+    assert [f.text for f in found if f.where.endswith("address")] == []
+
+
+def test_the_issuers_fix_leaves_its_other_fields_alone(operator: OpenBao, tmp_path: Path) -> None:
+    root_mount(operator, "aia")
+    operator.call("POST", "aia/issuer/default", {"issuer_name": "mesh", "crl_distribution_points": [URL]})
+    token = policy_token(operator, tmp_path, "aia/sign/istio-ca")
+    settings = VaultSettings(operator.address, "aia/sign/istio-ca", VaultAuth("token", token_file=token))
+    (found,) = look(settings)
+    assert "leaf_not_after_behavior" in found.text
+    run(operator, found.fix)
+    assert look(settings) == []
+    issuer = operator.call("GET", "aia/issuer/default")["data"]
+    assert (issuer["issuer_name"], issuer["crl_distribution_points"]) == ("mesh", [URL])
+
+
+def test_the_reviewers_fix_keeps_the_rest_of_the_login(operator: OpenBao, tmp_path: Path) -> None:
+    mount, authority = "kube-live", pem(Authority.root("kubernetes").certificate)
+    operator.call("POST", f"sys/auth/{mount}", {"type": "kubernetes"})
+    config = {"kubernetes_host": "https://127.0.0.1:1", "kubernetes_ca_cert": authority, "disable_local_ca_jwt": True}
+    operator.call("POST", f"auth/{mount}/config", {**config, "token_reviewer_jwt": "e30.e30.c2ln"})
+    (tmp_path / "token").write_text("e30.e30.c2ln")
+    auth = VaultAuth("kubernetes", mount=mount, role="signer", token_file=tmp_path / "token")
+    settings = VaultSettings(operator.address, "pki/sign/istio-ca", auth)
+    (found,) = (f for f in look(settings) if "token_reviewer_jwt" in f.text)
+    run(operator, found.fix)
+    assert [f for f in look(settings) if "token_reviewer_jwt" in f.text] == []
+    kept = operator.call("GET", f"auth/{mount}/config")["data"]
+    assert {key: kept[key] for key in config} == config
+
+
+def test_sign_verbatim_is_warned_of(shared: OpenBao, tmp_path: Path) -> None:
+    auth = VaultAuth("token", token_file=policy_token(shared, tmp_path, "pki/sign-verbatim"))
+    direct = SPEC.check(VaultSettings(shared.address, "pki/sign-verbatim", auth), CONTEXT)
+    assert any(f.level == "warning" and "not marked critical" in f.text for f in direct)
+    role = SPEC.check(VaultSettings(shared.address, "pki/sign/sign-verbatim-like", auth), CONTEXT)
+    assert not any("not marked critical" in f.text for f in role)
+
+
+def test_every_rule_of_a_role_is_read_from_the_real_one(operator: OpenBao, tmp_path: Path) -> None:
+    """A field that this server did not know would never be found wrong."""
+    root_mount(operator, "odd", **{key: not value for key, value in ISTIO_ROLE.items() if isinstance(value, bool)})
+    token = policy_token(operator, tmp_path, "odd/sign/istio-ca")
+    settings = VaultSettings(operator.address, "odd/sign/istio-ca", VaultAuth("token", token_file=token))
+    said = " ".join(f.text for f in look(settings))
+    for key in ("require_cn", "client_flag", "server_flag", "no_store", "generate_lease"):
+        assert f": {key} is" in said
