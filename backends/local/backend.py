@@ -168,7 +168,7 @@ class LocalBackend:
         self._use(await self._thread.do(lambda: load_ca(files, now)), files)
 
     def _use(self, ca: HeldCa, files: Files) -> None:
-        info = IssuerInfo(ca.bundle.roots, ca.chain, ca.window)
+        info = IssuerInfo(ca.bundle.roots, ca.chain, ca.window, configured=True)
         self._in_use = _InUse(ca, Template.of(ca), info)
         self._seen = _Seen(files.digest, "")
         _log.info(

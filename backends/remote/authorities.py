@@ -95,8 +95,8 @@ class Authorities:
         ordered = TrustBundle.of(self.pinned or learnt).roots
         current = self._current(now)
         if current is None:
-            return IssuerInfo(ordered)
-        return IssuerInfo(ordered, current.authority.chain, current.authority.window)
+            return IssuerInfo(ordered, configured=bool(self.pinned))
+        return IssuerInfo(ordered, current.authority.chain, current.authority.window, configured=bool(self.pinned))
 
     def _current(self, now: datetime) -> _Seen | None:
         """What signs now: the last that has signed. A mount may show another one, for a role may choose its issuer.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from signer.app.build import Callers, build_backends, build_callers, build_source
+from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_source
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
@@ -76,7 +76,7 @@ async def assemble(
     """
     config, metrics, health = loaded.config, Metrics(), Health(PARTS)
     backends = build_backends(loaded, clock, metrics.meter)
-    bundle = LiveBundle(list(backends.values()), health)
+    bundle = build_bundle(config, backends, health, clock)
     watch = SigningMetrics(metrics)
     guards = build_guards(config, backends, clock, watch)
     health.watch_breakers(lambda: {name: guarded.view() for name, guarded in guards.items()})

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import backends as registry
@@ -14,14 +15,21 @@ from signer.authn.token_review import ReviewPolicy, TokenReviewer
 from signer.config.load import Loaded
 from signer.config.model import Cluster, Config
 from signer.core.events import Meter
+from signer.core.globs import Globs
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Backend, Clock
 from signer.core.spec import BackendContext
 from signer.core.types import ServerNames
 from signer.kube.api import KubeApi, NoCluster, connect
+from signer.observe.health import Health
 from signer.trust.bundle import LiveBundle
+from signer.trust.compose import TrustPolicy
+from signer.trust.extras import ExtraRoots, ExtraRule
 from signer.trust.serving import PairSource
 from signer.trust.serving_sources import FromBackend, FromFiles, ServingPlan
+
+# Kubelets bring a changed Secret to all pods within about two minutes.
+REPLICAS_GRACE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,7 @@ def backend_context(config: Config, name: str, clock: Clock, meter: Meter) -> Ba
         name,
         clock,
         trust_domain=config.trust_domain,
-        max_ttl=max(
-            [config.certificates.max_ttl, *(r.profile.max_ttl or config.certificates.max_ttl for r in config.routes)]
-        ),
+        max_ttl=longest_ttl(config),
         grace_ratio=config.certificates.grace_ratio,
         kubeconfig=local.kubeconfig,
         kube_context=local.context,
@@ -114,6 +120,34 @@ def _reviewer(config: Config, cluster: Cluster, api: KubeApi) -> TokenReviewer:
 def _bearer_policy(config: Config) -> BearerPolicy:
     settings = config.authentication
     return BearerPolicy(settings.audiences, settings.cache.total_seconds(), settings.concurrency)
+
+
+def build_bundle(config: Config, backends: Mapping[str, Backend], health: Health, clock: Clock) -> LiveBundle:
+    """Make the trust bundle; nobody has been asked yet."""
+    policy = trust_policy(config)
+    rules = [
+        ExtraRule(rule.file, Globs(tuple(rule.clusters)), Globs(tuple(rule.namespaces))) for rule in config.trust.roots
+    ]
+    extras = ExtraRoots(rules, clock, policy.distrust)
+    return LiveBundle(list(backends.values()), health, clock, policy, extras)
+
+
+def trust_policy(config: Config) -> TrustPolicy:
+    """Read what the operator says of roots; by default one outlives its last leaf."""
+    pins = {name: frozenset(section.pins) for name, section in config.backends.items() if section.pins}
+    retention = config.trust.retention
+    return TrustPolicy(
+        longest_ttl(config) if retention is None else retention,
+        REPLICAS_GRACE if config.distribution.enabled else timedelta(0),
+        frozenset(config.trust.distrust),
+        pins,
+    )
+
+
+def longest_ttl(config: Config) -> timedelta:
+    """The longest lifetime that any route allows."""
+    base = config.certificates.max_ttl
+    return max([base, *(route.profile.max_ttl or base for route in config.routes)])
 
 
 def build_source(config: Config, backends: Mapping[str, Backend], bundle: LiveBundle, clock: Clock) -> PairSource:

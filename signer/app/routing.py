@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from signer.config.model import Config, Guard, Limits, RouteSection
+from signer.core.globs import Globs
 from signer.core.ports import Backend, Clock
 from signer.core.validity import ValidityPolicy
 from signer.issue.guard import Guarded, GuardPolicy
 from signer.issue.profile import Profile
-from signer.issue.route import Globs, Match, Route, Router
+from signer.issue.route import Match, Route, Router
 from signer.issue.watch import Watch
 
 

@@ -34,6 +34,7 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
     try:
         # Before anything that may wait: a slow backend must not look like a dead process.
         await _open_admin(server)
+        await server.bundle.start()
         await _ready_backends(server)
         await supervise(_services(server), _life(server, stop, ready_file))
     finally:

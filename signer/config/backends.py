@@ -7,13 +7,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from signer.config.complaints import Where, plain
-from signer.config.model import Config
+from signer.config.model import BackendSection, Config
 from signer.config.positions import KeyPath
 from signer.config.settings import keys_at, mirrored
 
 # Type name -> the dataclass of its settings; raises LookupError with a text for people.
 SettingsOf: TypeAlias = Callable[[str], type[Any]]
 _Complaint: TypeAlias = tuple[KeyPath, str]
+COMMON = tuple(BackendSection.model_fields)
 
 
 def backend_settings(sections: object, settings_of: SettingsOf, where: Where) -> tuple[dict[str, Any], list[str]]:
@@ -55,8 +56,9 @@ def _undefined(config: Config) -> Iterator[_Complaint]:
 def _section(section: dict[str, Any], settings_of: SettingsOf) -> tuple[tuple[str, Any] | None, list[_Complaint]]:
     values = dict(section)
     type_name = values.pop("type", None)
-    # Every backend has it, so it is the model's.
-    values.pop("guard", None)
+    # Every backend has these, so they are the model's.
+    for key in COMMON:
+        values.pop(key, None)
     if not isinstance(type_name, str):
         return None, [(("type",), "say which type of backend this is, such as: local")]
     try:
@@ -71,6 +73,6 @@ def _section(section: dict[str, Any], settings_of: SettingsOf) -> tuple[tuple[st
 
 def _text(settings: type[Any], error: ErrorDetails) -> str:
     """The settings may be another distribution's, which our documentation does not list."""
-    common = () if error["loc"][:-1] else ("guard",)
+    common = () if error["loc"][:-1] else COMMON
     keys = keys_at(settings, error["loc"][:-1]) if error["type"] == "extra_forbidden" else []
     return f"no such key; there are {', '.join(sorted({*keys, *common}))}" if keys else plain(error)

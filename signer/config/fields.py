@@ -54,6 +54,21 @@ def _dns_name(text: str) -> str:
     return text
 
 
+def _fingerprint(text: str) -> str:
+    plain = text.removeprefix("sha256:").replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", plain):
+        raise ValueError(f"write a certificate's SHA-256 as 64 hexadecimal digits; this is {text!a:.80}")
+    return plain
+
+
+def _kube_name(text: str) -> str:
+    if len(text) > 253 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text):
+        raise ValueError(f"write the name of a Kubernetes object, such as istio-signer; this is {text!a:.80}")
+    return text
+
+
+Fingerprint: TypeAlias = Annotated[str, AfterValidator(_fingerprint)]
+KubeName: TypeAlias = Annotated[str, AfterValidator(_kube_name)]
 DnsName: TypeAlias = Annotated[str, AfterValidator(_dns_name)]
 Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 Ratio: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]

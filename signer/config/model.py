@@ -4,16 +4,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from signer.config.fields import Address, CacheDuration, DnsName, Duration, IpAddresses, PositiveDuration, Ratio
+from signer.config.fields import (
+    Address,
+    CacheDuration,
+    DnsName,
+    Duration,
+    Fingerprint,
+    IpAddresses,
+    PositiveDuration,
+    Ratio,
+)
+from signer.config.section import Section
+from signer.config.trust import Distribution, Trust
 from signer.core.identity import TrustDomain
-
-
-class Section(BaseModel):
-    """Base of all sections."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Listen(Section):
@@ -116,6 +121,8 @@ class BackendSection(Section):
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     guard: Guard = Guard()
+    pins: list[Fingerprint] = []
+    """SHA-256 of the only roots that it may show; none given means any. For CAs that are believed on first use."""
 
 
 class RouteSection(Section):
@@ -226,6 +233,8 @@ class Config(Section):
     routes: list[RouteSection] = []
     """None means: the only backend signs for everybody."""
     certificates: Certificates = Certificates()
+    trust: Trust = Trust()
+    distribution: Distribution = Distribution()
     serving: Serving = Serving()
     limits: Limits = Limits()
     logging: Logging = Logging()

@@ -100,7 +100,7 @@ class VerifiedChain:
         leaf: The workload's certificate.
         intermediates: From the leaf's issuer upwards, roots left out.
         intermediate_pems: The same in canonical PEM.
-        bundle: The trust bundle that it was verified against, and that the answer carries.
+        bundle: The trust bundle that it was verified against; its answer carries it, and perhaps more roots.
     """
 
     leaf: x509.Certificate
@@ -109,6 +109,6 @@ class VerifiedChain:
     bundle: TrustBundle
 
 
-def layout(chain: VerifiedChain) -> tuple[str, ...]:
+def layout(chain: VerifiedChain, bundle: TrustBundle) -> tuple[str, ...]:
     """Lay out ``cert_chain``: leaf, each intermediate, all roots together."""
-    return (pem(chain.leaf), *chain.intermediate_pems, chain.bundle.pem)
+    return (pem(chain.leaf), *chain.intermediate_pems, bundle.pem)

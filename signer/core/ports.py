@@ -126,6 +126,10 @@ class BundleSource(Protocol):
         """Ask every backend for its roots again."""
         ...
 
+    def extended(self, base: TrustBundle, cluster: str, namespace: str) -> TrustBundle:
+        """Add the roots that answers to the callers of one cluster and namespace carry beyond ``base``."""
+        ...
+
 
 class Observer(Protocol):
     """Told of every request once, when it is over."""

@@ -136,11 +136,14 @@ class IssuerInfo:
         roots: The trust anchors of its certificates.
         chain: The signing certificate and its issuers, signing certificate first, where known.
         window: The span inside which every certificate of ``chain`` is valid, where known.
+        configured: Whether the roots are an operator's word, as those of a file: what leaves it is trusted no more. A
+            root that a signer has shown of itself outlives its last leaf.
     """
 
     roots: tuple[x509.Certificate, ...]
     chain: tuple[x509.Certificate, ...] = ()
     window: tuple[datetime, datetime] | None = None
+    configured: bool = False
 
 
 @dataclass(slots=True)

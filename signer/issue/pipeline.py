@@ -124,7 +124,8 @@ class Pipeline:
             route = self._route(grant, request.signer_name, outcome)
             chain = await self._signing.sign(route, Order(request, grant, checked, ends), trace)
             describe_leaf(outcome, chain)
-            return layout(chain)
+            cluster, namespace = caller.cluster, grant.identity.namespace
+            return layout(chain, parts.bundle.extended(chain.bundle, cluster, namespace))
 
     def _route(self, grant: Grant, signer_name: str, outcome: Outcome) -> Route:
         route = self.router.route(grant, signer_name)

@@ -1,34 +1,13 @@
 """Which backend signs for whom: the first matching rule decides."""
 
-import fnmatch
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from signer.core.errors import AuthenticationUnavailable, NoRoute, PolicyDenied
+from signer.core.globs import ANY, Globs
 from signer.core.types import Grant
 from signer.issue.guard import Guarded
 from signer.issue.profile import Profile
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    """Compile once; ``fnmatch.translate`` anchors both ends, and case is never folded."""
-    return re.compile(fnmatch.translate(pattern))
-
-
-@dataclass(frozen=True, slots=True)
-class Globs:
-    """A set of shell-style patterns; an empty set matches everything."""
-
-    patterns: tuple[str, ...] = ()
-    compiled: tuple[re.Pattern[str], ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "compiled", tuple(map(_glob, self.patterns)))
-
-    def matches(self, text: str) -> bool:
-        """Tell whether any pattern matches the whole text."""
-        return not self.compiled or any(p.fullmatch(text) for p in self.compiled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +21,10 @@ class Match:
     that acts for another (ztunnel) would lend its own pod's labels to every workload of its node.
     """
 
-    namespaces: Globs = Globs()
-    service_accounts: Globs = Globs()
-    clusters: Globs = Globs()
-    trust_domains: Globs = Globs()
+    namespaces: Globs = ANY
+    service_accounts: Globs = ANY
+    clusters: Globs = ANY
+    trust_domains: Globs = ANY
     cert_signers: frozenset[str] = frozenset()
     pod_labels: tuple[tuple[str, Globs], ...] = ()
 

@@ -1,42 +1,67 @@
-"""The trust bundle of now: the roots of all backends in use, and how each of them does."""
+"""The trust bundle of now: roots of the backends in use, remembered and configured ones; and how each backend does."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from signer.core.chain import TrustBundle
+from signer.core.anchors import Dropped
+from signer.core.chain import TrustBundle, fingerprint
 from signer.core.errors import BackendError
-from signer.core.ports import AnnouncesChange, Backend
+from signer.core.ports import AnnouncesChange, Backend, Clock
+from signer.core.trust_record import TrustRecord
 from signer.core.types import IssuerInfo
 from signer.observe.health import BackendState, Health
 from signer.observe.logs import frames_of
+from signer.trust.compose import TrustPolicy, compose, vouched
+from signer.trust.extras import ExtraRoots
 
 _log = logging.getLogger("istio_signer.trust")
 PART = "trust-bundle"
+INTERVAL = 10.0
+PATIENCE = 3.0
 
 
 class LiveBundle:
     """Holds the bundle that answers carry and are verified against.
 
-    A backend that cannot be asked keeps the roots it had: its leaves are out there, and somebody must verify them.
+    A backend that cannot be asked keeps the roots it had, and a root that no backend shows any more stays for the
+    policy's retention: its leaves are out there, and somebody must verify them.
 
     Args:
         backends: All backends that sign.
         health: Told how each backend does, and when the first bundle is there.
+        clock: Time.
+        policy: The operator's word on roots.
+        extras: Roots from files.
         interval: Seconds between two looks.
         patience: Seconds that one backend has to answer.
     """
 
     def __init__(
-        self, backends: Sequence[Backend], health: Health, interval: float = 10.0, patience: float = 3.0
+        self,
+        backends: Sequence[Backend],
+        health: Health,
+        clock: Clock,
+        policy: TrustPolicy | None = None,
+        extras: ExtraRoots | None = None,
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
     ) -> None:
         self._backends = tuple(backends)
         self._health = health
+        self._clock = clock
+        self._policy = policy or TrustPolicy()
+        self._extras = extras or ExtraRoots((), clock)
         self._interval = interval
         self._patience = patience
         self._known: dict[str, IssuerInfo] = {}
+        self._record = TrustRecord()
         self._bundle = TrustBundle.of(())
+        self._dropped: tuple[Dropped, ...] = ()
         self._changed = asyncio.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self._extras.on_change(self._changed.set)
         for backend in self._backends:
             if isinstance(backend, AnnouncesChange):
                 backend.on_change(self._changed.set)
@@ -45,9 +70,37 @@ class LiveBundle:
         """The bundle as of the last look."""
         return self._bundle
 
+    def extended(self, base: TrustBundle, cluster: str, namespace: str) -> TrustBundle:
+        """Add the roots that answers to one caller carry beyond those for everybody."""
+        return self._extras.extended(base, cluster, namespace)
+
     def issuers(self) -> dict[str, IssuerInfo]:
         """What is known of each backend's CA, by backend name."""
         return dict(self._known)
+
+    @property
+    def record(self) -> TrustRecord:
+        """What is remembered here, others' memory included."""
+        return self._record
+
+    def remember(self, record: TrustRecord) -> None:
+        """Take over what other replicas remember, at once."""
+        merged = self._record.merged(record)
+        if merged != self._record:
+            self._record = merged
+            self._rebuild()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called, on the event loop, after each change of the bundle or of who vouches for what."""
+        self._callbacks.append(callback)
+
+    async def start(self) -> None:
+        """Read the files of the configuration.
+
+        Raises:
+            ExtraRootsUnusable: One of them gives no root.
+        """
+        await self._extras.load()
 
     async def refresh(self) -> TrustBundle:
         """Ask every backend now, side by side, each within its patience."""
@@ -58,7 +111,12 @@ class LiveBundle:
         return self._bundle
 
     async def run(self) -> None:
-        """Look at the backends for ever: at intervals, and at once when one announces a change."""
+        """Look for ever, at backends and at files: at intervals, and at once when one announces a change."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._extras.run())
+            group.create_task(self._watch())
+
+    async def _watch(self) -> None:
         while True:
             self._changed.clear()
             await self.refresh()
@@ -93,10 +151,27 @@ class LiveBundle:
         return state
 
     def _rebuild(self) -> None:
-        fresh = TrustBundle.of(root for info in self._known.values() for root in info.roots)
+        now, policy = self._clock.now(), self._policy
+        roots, refused = vouched(self._known, policy, now)
+        self._record = self._record.vouched(roots).pruned(now)
+        composed = compose(roots, self._record, self._extras.common, policy, now)
+        self._say_dropped((*refused, *composed.dropped))
+        if roots:
+            self._health.done(PART)
+        self._take(composed.bundle)
+        for callback in self._callbacks:
+            callback()
+
+    def _take(self, fresh: TrustBundle) -> None:
         if fresh.digest == self._bundle.digest:
             return
+        for root in self._bundle.minus(fresh).roots:
+            _log.info("no longer trusted: %s (%.16s)", root.subject.rfc4514_string(), fingerprint(root))
         self._bundle = fresh
         _log.info("trust bundle is now %s with %d root(s)", fresh.digest[:16], len(fresh.roots))
-        if fresh.roots:
-            self._health.done(PART)
+
+    def _say_dropped(self, dropped: tuple[Dropped, ...]) -> None:
+        for one in dropped:
+            if one not in self._dropped:
+                _log.warning("not trusted: %s", one)
+        self._dropped = dropped

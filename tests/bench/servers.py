@@ -93,7 +93,7 @@ async def _serving_pair(ca: Path) -> KeyPair:
     backend = LocalBackend(LocalSettings(ca), BackendContext("local", clock))
     await backend.start()
     plan = ServingPlan(ServerNames(("localhost",), (ip_address("127.0.0.1"),)), timedelta(hours=24), 0.5)
-    return await FromBackend(backend, LiveBundle([backend], Health(())), plan, clock).obtain()
+    return await FromBackend(backend, LiveBundle([backend], Health(()), clock), plan, clock).obtain()
 
 
 def _ask(server: Running, token: Secret) -> list[str]:

@@ -92,7 +92,8 @@ def test_every_built_in_backend_has_a_far_side() -> None:
 
 async def test_what_it_signs_passes_verification_and_is_laid_out_for_proxies(far: OnStage) -> None:
     await far.prepare()
-    chain = layout(await _proven(far, asked_at(far.clock)))
+    proven = await _proven(far, asked_at(far.clock))
+    chain = layout(proven, proven.bundle)
     assert len(chain) >= 2
     assert all(element.endswith("-----END CERTIFICATE-----\n") for element in chain)
 

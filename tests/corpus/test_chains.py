@@ -45,7 +45,7 @@ def test_good(case: Case[Answer]) -> None:
         chain = verifier.verify(answer.issued, answer.request, answer.bundle, answer.now)
         if answer.intermediates or case.name.startswith("self_signed"):
             assert chain.intermediates == answer.intermediates
-        elements = layout(chain)
+        elements = layout(chain, chain.bundle)
         assert elements == (pem(answer.issued.leaf), *map(pem, chain.intermediates), answer.bundle.pem)
         assert all(element.endswith("\n") for element in elements)
 
@@ -67,4 +67,4 @@ def test_self_signed_is_two_elements() -> None:
     case = next(case for case in CHAINS if case.name == "self_signed_ca")
     answer = case.make()
     chain = ChainVerifier().verify(answer.issued, answer.request, answer.bundle, answer.now)
-    assert layout(chain) == (pem(answer.issued.leaf), pem(root().certificate))
+    assert layout(chain, chain.bundle) == (pem(answer.issued.leaf), pem(root().certificate))

@@ -177,6 +177,10 @@ class FakeBundle:
         self.now = self.next
         return self.now
 
+    def extended(self, base: TrustBundle, cluster: str, namespace: str) -> TrustBundle:
+        """Nobody's answers carry more."""
+        return base
+
 
 class Witness:
     """An observer that keeps what it is told."""

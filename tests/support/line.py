@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from signer.core.errors import SignerError
+from signer.core.globs import Globs
 from signer.core.types import Outcome
 from signer.issue.admission import Admission
 from signer.issue.guard import Guarded, GuardPolicy
 from signer.issue.pipeline import Parts, Pipeline
 from signer.issue.profile import Profile
 from signer.issue.request import IssueRequest
-from signer.issue.route import Globs, Match, Route, Router
+from signer.issue.route import Match, Route, Router
 from tests.corpus.build import good_csr
 from tests.support.clock import FakeClock
 from tests.support.fakes import (

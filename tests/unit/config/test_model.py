@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from signer.config.model import BackendSection, Cluster, Config, MatchSection, ProfileSection, RouteSection, Section
+from signer.config.model import BackendSection, Cluster, Config, MatchSection, ProfileSection, RouteSection
+from signer.config.section import Section
 from tests.support.clock import DAY, SECOND
 
 LOCAL = BackendSection.model_validate({"type": "local"})
@@ -29,6 +30,18 @@ DEFAULTS: dict[str, object] = {
     "certificates.over_max": "clamp",
     "certificates.ttl_jitter": 0.0,
     "certificates.grace_ratio": 0.5,
+    "trust.roots": [],
+    "trust.distrust": [],
+    "trust.retention": None,
+    "distribution.enabled": False,
+    "distribution.config_map": "istio-ca-root-cert",
+    "distribution.namespace_selector": "",
+    "distribution.cluster_trust_bundle": False,
+    "distribution.record": "istio-signer-trust",
+    "distribution.lease": "istio-signer",
+    "distribution.lease_namespace": "istio-system",
+    "distribution.lease_duration": 15 * SECOND,
+    "distribution.concurrency": 16,
     "serving.dns_names": ["istio-signer.istio-system.svc"],
     "serving.ip_addresses": [],
     "serving.ttl": DAY,

@@ -83,7 +83,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "inside optional": ({"intermediate": {"ttl": 5}}, "intermediate.ttl: write a duration with its unit"),
     "optional inside": ({"intermediate": {"ttl": "1h", "renew": 5}}, "intermediate.renew: write a duration"),
     "in a list": ({"waits": ["1h", 5]}, "waits.1: write a duration with its unit"),
-    "unknown": ({"urll": 1}, "urll: no such key; there are auth, guard, intermediate, others, timeout, url, waits"),
+    "unknown": (
+        {"urll": 1},
+        "urll: no such key; there are auth, guard, intermediate, others, pins, timeout, url, waits",
+    ),
     "unknown inside": ({"auth": {"tll": "1h"}}, "auth.tll: no such key; there are method, ttl"),
     "unknown inside optional": (
         {"intermediate": {"ttl": "1h", "tll": 1}},

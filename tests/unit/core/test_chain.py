@@ -73,7 +73,7 @@ def test_layout() -> None:
     """Leaf, each intermediate, all roots together: every element ends in a newline."""
     bundle = TrustBundle.of((root().certificate, A))
     issuer = intermediate().certificate
-    elements = layout(VerifiedChain(leaf(), (issuer,), (pem(issuer),), bundle))
+    elements = layout(VerifiedChain(leaf(), (issuer,), (pem(issuer),), bundle), bundle)
     assert elements == (pem(leaf_of(elements)), pem(issuer), bundle.pem)
     assert [element.count("BEGIN CERTIFICATE") for element in elements] == [1, 1, 2]
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from signer.core.errors import AuthenticationUnavailable, NoRoute, PolicyDenied
+from signer.core.globs import Globs
 from signer.core.identity import SpiffeId
 from signer.core.types import Grant, PodRef
 from signer.issue.guard import Guarded, GuardPolicy
 from signer.issue.profile import Profile
-from signer.issue.route import Globs, Match, Route, Router
+from signer.issue.route import Match, Route, Router
 from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, PROFILE, FakeBackend
 

@@ -9,6 +9,7 @@ from signer.core.chain import TrustBundle
 from signer.core.errors import BackendRefused, BackendUnavailable
 from signer.observe.health import BackendState, Health
 from signer.trust.bundle import PART, LiveBundle
+from tests.support.clock import FakeClock
 from tests.support.fakes import AnnouncingBackend, FakeBackend
 from tests.support.pki import CA_WINDOW, Ca, make_ca
 from tests.support.waiting import give_up, settle, until
@@ -22,7 +23,7 @@ def _bundle(*roots: Ca) -> TrustBundle:
 
 def _live(*backends: FakeBackend, patience: float = 60.0, interval: float = 3600.0) -> tuple[LiveBundle, Health]:
     health = Health((PART,))
-    return LiveBundle(backends, health, interval, patience), health
+    return LiveBundle(backends, health, FakeClock(), interval=interval, patience=patience), health
 
 
 async def test_union_of_all_backends() -> None:

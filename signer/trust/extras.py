@@ -1,0 +1,147 @@
+"""Extra roots: of federated meshes, of tomorrow; for everybody, or for the callers of some clusters and namespaces.
+
+They come from PEM files that are read again while the server runs. ztunnel takes roots from its answers only, so that
+is where they have to be.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+from signer.core.anchors import Screened, read_anchors
+from signer.core.chain import TrustBundle, fingerprint
+from signer.core.globs import ANY, Globs
+from signer.core.ports import Clock
+
+_log = logging.getLogger("istio_signer.trust")
+INTERVAL = 2.0
+MAX_BYTES = 1024 * 1024
+MAX_ANSWERS = 64
+
+
+class ExtraRootsUnusable(Exception):
+    """A file cannot be read, or holds no root; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraRule:
+    """Whose answers carry the roots of one file; without conditions everybody's."""
+
+    file: Path
+    clusters: Globs = ANY
+    namespaces: Globs = ANY
+
+    @property
+    def for_all(self) -> bool:
+        """Whether there is no condition."""
+        return not self.clusters.patterns and not self.namespaces.patterns
+
+    def holds(self, cluster: str, namespace: str) -> bool:
+        """Tell whether a caller's answers carry them."""
+        return self.clusters.matches(cluster) and self.namespaces.matches(namespace)
+
+
+@dataclass(slots=True)
+class _Read:
+    contents: bytes = b""
+    bundle: TrustBundle = field(default_factory=lambda: TrustBundle.of(()))
+    fault: str = ""
+
+
+class ExtraRoots:
+    """The rules with the roots of their files, as of the last look."""
+
+    def __init__(self, rules: Sequence[ExtraRule], clock: Clock, distrust: frozenset[str] = frozenset()) -> None:
+        self._rules = tuple(rules)
+        self._clock = clock
+        self._distrust = distrust
+        self._read = {rule.file: _Read() for rule in self._rules}
+        self._answers: OrderedDict[tuple[str, tuple[int, ...]], TrustBundle] = OrderedDict()
+        self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def common(self) -> tuple[x509.Certificate, ...]:
+        """The roots for everybody."""
+        return tuple(root for rule in self._rules if rule.for_all for root in self._read[rule.file].bundle.roots)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the roots of a file change."""
+        self._callbacks.append(callback)
+
+    def extended(self, base: TrustBundle, cluster: str, namespace: str) -> TrustBundle:
+        """Add what a caller's answers carry beyond the bundle for everybody."""
+        held = tuple(i for i, r in enumerate(self._rules) if not r.for_all and r.holds(cluster, namespace))
+        if not held:
+            return base
+        known = self._answers.get((base.digest, held))
+        if known is None:
+            more = [root for i in held for root in self._read[self._rules[i].file].bundle.roots]
+            known = self._answers[base.digest, held] = base.union(TrustBundle.of(more))
+            if len(self._answers) > MAX_ANSWERS:
+                self._answers.popitem(last=False)
+        return known
+
+    async def load(self) -> None:
+        """Read all files for the first time.
+
+        Raises:
+            ExtraRootsUnusable: One gives no root.
+        """
+        await self._look()
+        faults = [read.fault for read in self._read.values() if read.fault]
+        if faults:
+            raise ExtraRootsUnusable("; ".join(faults))
+
+    async def run(self) -> None:
+        """Read the files for ever; one that becomes unusable keeps the roots it had."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            await self._look()
+
+    async def _look(self) -> None:
+        contents = await asyncio.to_thread(lambda: {path: _contents(path) for path in self._read})
+        changed = [self._take(path, found) for path, found in contents.items()]
+        if any(changed):
+            self._answers.clear()
+            for callback in self._callbacks:
+                callback()
+
+    def _take(self, path: Path, found: bytes | OSError) -> bool:
+        read = self._read[path]
+        if isinstance(found, OSError):
+            return self._refuse(read, f"{path}: cannot be read: {found.strerror}")
+        if found == read.contents:
+            return False
+        read.contents = found
+        screened = self._screened(path, found)
+        if not screened.bundle.roots:
+            return self._refuse(read, f"{path}: holds no certificate that can be a root")
+        changed = screened.bundle.digest != read.bundle.digest
+        read.bundle, read.fault = screened.bundle, ""
+        return changed
+
+    def _screened(self, path: Path, data: bytes) -> Screened:
+        screened = read_anchors(data, self._clock.now())
+        for dropped in screened.dropped:
+            _log.warning("%s: not trusted: %s", path, dropped)
+        kept = [root for root in screened.bundle.roots if fingerprint(root) not in self._distrust]
+        return Screened(TrustBundle.of(kept), screened.dropped)
+
+    def _refuse(self, read: _Read, fault: str) -> bool:
+        if fault != read.fault:
+            _log.error("extra roots: %s; %d from before stay", fault, len(read.bundle.roots))
+        read.fault = fault
+        return False
+
+
+def _contents(path: Path) -> bytes | OSError:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)
+    except OSError as error:
+        return error
