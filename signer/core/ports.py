@@ -131,6 +131,15 @@ class BundleSource(Protocol):
         ...
 
 
+class Leads(Protocol):
+    """Whether this replica does what only one of them may do."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it does now; looked at right before each write."""
+        ...
+
+
 class Observer(Protocol):
     """Told of every request once, when it is over."""
 

@@ -24,6 +24,9 @@ __all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connec
 
 MAX_ANSWER_BYTES = 1024 * 1024
 RENEW_SECONDS = 10.0
+JSON = "application/json"
+# Server-side apply; JSON is YAML.
+APPLY = "application/apply-patch+yaml"
 
 _log = logging.getLogger("istio_signer.kube")
 
@@ -68,6 +71,16 @@ class Stream:
     chunks: AsyncIterator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to send."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    content: str = JSON
+
+
 class KubeApi:
     """One API server. Every call has a time-out in seconds; none is retried here.
 
@@ -94,6 +107,7 @@ class KubeApi:
         *,
         limit: int = MAX_ANSWER_BYTES,
         discard: bool = False,
+        content: str = JSON,
     ) -> Answer:
         """Send one request.
 
@@ -104,13 +118,14 @@ class KubeApi:
             body: A JSON object, where the method has one.
             limit: The longest answer to read, in bytes.
             discard: Give an empty object in place of a success's body, however long that is.
+            content: The body's media type: patches have their own.
 
         Raises:
             ApiUnavailable: No answer in time, no connection, or one that is no JSON object.
         """
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._exchange(method, path, body, timeout, limit, discard)
+                answer = await self._exchange(Call(method, path, body, content), timeout, limit, discard)
         except TimeoutError:
             raise ApiUnavailable(f"no answer within {timeout:g} s", final=True) from None
         except (aiohttp.ClientError, OSError, ConfigException) as error:
@@ -133,7 +148,7 @@ class KubeApi:
         """
         try:
             async with asyncio.timeout(opening):
-                response = await self._open("GET", path, None, None)
+                response = await self._open(Call("GET", path), None)
         except TimeoutError:
             raise ApiUnavailable(f"no answer within {opening:g} s", final=True) from None
         except (aiohttp.ClientError, OSError, ConfigException) as error:
@@ -182,10 +197,8 @@ class KubeApi:
         except (aiohttp.ClientError, OSError) as error:
             raise await self._broken(error) from None
 
-    async def _exchange(
-        self, method: str, path: str, body: dict[str, Any] | None, timeout: float, limit: int, discard: bool
-    ) -> Answer:
-        async with await self._open(method, path, body, timeout) as response:
+    async def _exchange(self, call: "Call", timeout: float, limit: int, discard: bool) -> Answer:
+        async with await self._open(call, timeout) as response:
             unread = discard and response.status < 300
             data = await (_drain(response) if unread else _read(response, limit))
             after = _seconds(response.headers.get("Retry-After", ""))
@@ -193,23 +206,21 @@ class KubeApi:
                 response.status, _parse(response.status, data, after), after, response.headers.get("Date", "")
             )
 
-    async def _open(
-        self, method: str, path: str, body: dict[str, Any] | None, timeout: float | None
-    ) -> aiohttp.ClientResponse:
+    async def _open(self, call: "Call", timeout: float | None) -> aiohttp.ClientResponse:
         """Send by the client's own session: its calls follow redirects, and with them a token would leave, and
         somebody else's verdict come in."""
         prepared = await self._client.param_serialize(
-            method, path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
+            call.method, call.path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
         )
-        url, headers = prepared[1], {**prepared[2], "Content-Type": "application/json"}
+        url, headers = prepared[1], {**prepared[2], "Content-Type": call.content}
         rest = self._client.rest_client
         if rest.pool_manager is None:
             rest.pool_manager = rest._create_pool_manager()
         response: aiohttp.ClientResponse = await rest.pool_manager.request(
-            method,
+            call.method,
             url,
             headers=headers,
-            data=None if body is None else json.dumps(body, separators=(",", ":")),
+            data=None if call.body is None else json.dumps(call.body, separators=(",", ":")),
             timeout=aiohttp.ClientTimeout(total=timeout),
             allow_redirects=False,
             proxy=rest.proxy,

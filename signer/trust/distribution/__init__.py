@@ -1,0 +1,1 @@
+"""Roots in every namespace: ConfigMaps, a ClusterTrustBundle, and what replicas remember together."""

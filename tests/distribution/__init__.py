@@ -1,0 +1,1 @@
+"""Roots in every namespace of a real API server."""
