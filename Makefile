@@ -8,7 +8,7 @@ RUNTIME := .venv/.runtime-installed
 TEST := .venv/.test-installed
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo test lint format bench bench-backends proto lock wheel cluster clean
+.PHONY: help setup demo test lint format bench bench-backends bench-distribution proto lock wheel cluster clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench: $(TEST) ## CSRs a second, latency and CPU, beside a null RPC on the same 
 
 bench-backends: $(TEST) ## Vault, cert-manager and intermediates beside what their far sides can do at most
 	$(BIN)/python -m tests.bench.backends $(BENCH_ARGS)
+
+bench-distribution: $(TEST) ## roots for 1,000 namespaces: time, API calls, memory
+	$(BIN)/python -m tests.bench.distribution $(BENCH_ARGS)
 
 proto: $(TEST) ## regenerate signer/_pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=signer/_pb --pyi_out=signer/_pb proto/security/v1alpha1/ca.proto

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_source
+from signer.app.duties import Duties, build_duties
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
@@ -12,6 +13,7 @@ from signer.authz.own import OwnIdentity
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.ports import Backend, Clock
+from signer.core.spiffe_bundle import document
 from signer.issue.admission import Admission
 from signer.issue.pipeline import Parts, Pipeline
 from signer.observe import gauges
@@ -53,6 +55,7 @@ class Server:
     backends: dict[str, Backend]
     callers: Callers
     reload: Reload
+    duties: Duties
 
 
 async def assemble(
@@ -104,7 +107,9 @@ async def assemble(
     _expiries(metrics, bundle, clock)
     metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
-    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload)
+    admin.add_bundle_endpoint(lambda: document(bundle.current()))
+    duties = Duties() if issuer is not None else await build_duties(config, bundle, clock, metrics)
+    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload, duties)
 
 
 def _listener_settings(config: Config) -> ListenerSettings:

@@ -43,12 +43,17 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
 
 def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
     services = {f"backend-{name}": backend.run() for name, backend in server.backends.items()}
-    return services | {
-        "trust-bundle": server.bundle.run(),
-        "serving-certificate": server.serving.run(),
-        "configuration": server.reload.run(),
-        "grpc-health": _mirror_readiness(server),
-    }
+    duties = {name: run() for name, run in server.duties.services.items()}
+    return (
+        services
+        | duties
+        | {
+            "trust-bundle": server.bundle.run(),
+            "serving-certificate": server.serving.run(),
+            "configuration": server.reload.run(),
+            "grpc-health": _mirror_readiness(server),
+        }
+    )
 
 
 async def _mirror_readiness(server: Server) -> None:
@@ -118,7 +123,12 @@ async def _drain(server: Server) -> None:
 
 async def _close(server: Server) -> None:
     """Close everything side by side, within a few seconds, whatever happened before."""
-    closers = [server.admin.stop, *server.callers.closers, *(b.close for b in server.backends.values())]
+    closers = [
+        server.admin.stop,
+        server.duties.close,
+        *server.callers.closers,
+        *(b.close for b in server.backends.values()),
+    ]
     # Stopped already after a drain; not so where a service has failed, and then calls get a GOAWAY at least.
     await server.listener.stop(0.0)
     await asyncio.gather(*map(_close_one, closers))

@@ -119,6 +119,17 @@ OWN: dict[str, MetricSpec] = {
         "Requests answered with the answer to the same request: in_flight, or remembered from the last minute.",
         ("source",),
     ),
+    "leader": MetricSpec("istio_signer_leader", "1 where this replica does what only one of them may do."),
+    "namespaces": MetricSpec(
+        "istio_signer_distribution_namespaces",
+        "Namespaces that are to hold the roots, by state: total, and pending (they do not yet). Told by the leader.",
+        ("state",),
+    ),
+    "writes": MetricSpec(
+        "istio_signer_distribution_writes_total",
+        "ConfigMaps written, by result: written, conflict (somebody was faster), gone, refused, unavailable.",
+        ("result",),
+    ),
     "build": MetricSpec("istio_signer_build_info", "Always 1.", ("version",)),
 }
 
@@ -179,6 +190,9 @@ class Metrics:
         self.backend_attempts = self._counter("backend_attempts")
         self.failovers = self._counter("failovers")
         self.coalesced = self._counter("coalesced")
+        self.leader = self._gauge("leader")
+        self.namespaces = self._gauge("namespaces")
+        self.writes = self._counter("writes")
         self._gauge("build").labels(__version__).set(1)
 
     def meter(self, backend: str) -> Meter:

@@ -1,4 +1,4 @@
-"""The admin port: /metrics, /livez, /readyz; a development server also hands out tokens there."""
+"""The admin port: /metrics, /livez, /readyz, /spiffe/bundle; a development server also hands out tokens there."""
 
 import logging
 from collections.abc import Callable
@@ -13,6 +13,7 @@ _log = logging.getLogger("istio_signer.admin")
 MintToken = Callable[[str, str, str], str]
 # A web page on a name that resolves to 127.0.0.1 must not get at the tokens.
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+BUNDLE_PATH = "/spiffe/bundle"
 TOKEN_PATH = "/development/token"  # noqa: S105  a path
 
 
@@ -53,6 +54,14 @@ class Admin:
 
         self._app.router.add_post(TOKEN_PATH, token)
         self._hands_out_tokens = True
+
+    def add_bundle_endpoint(self, document: Callable[[], str]) -> None:
+        """Serve the trust bundle to federated meshes; it is public."""
+
+        async def bundle(_: web.Request) -> web.Response:
+            return web.Response(text=document(), content_type="application/json")
+
+        self._app.router.add_get(BUNDLE_PATH, bundle)
 
     async def start(self, host: str, port: int) -> None:
         """Bind and serve.

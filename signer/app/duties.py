@@ -1,0 +1,107 @@
+"""What replicas do for the whole cluster beside signing: roots in every namespace, and a memory that they share."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from signer.config.model import Config
+from signer.core.chain import fingerprint
+from signer.core.ports import Clock, Leads
+from signer.kube.api import KubeApi, NoCluster, connect
+from signer.kube.lease import Elector, LeaseSettings
+from signer.observe.distribution import DistributionMetrics
+from signer.observe.metrics import Metrics
+from signer.trust.bundle import LiveBundle
+from signer.trust.distribution.cluster_bundle import ClusterBundle
+from signer.trust.distribution.distributor import DistributionPlan, Distributor
+from signer.trust.distribution.record import RecordPlace, SharedRecord
+from signer.trust.leading import while_leading
+
+Service = Callable[[], Coroutine[Any, Any, None]]
+_PUBLISHED_TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """Services beside the signing, by name, and what must be closed at the end."""
+
+    services: dict[str, Service] = field(default_factory=dict)
+    close: Callable[[], Coroutine[Any, Any, None]] = field(default=lambda: asyncio.sleep(0))
+
+
+async def build_duties(config: Config, bundle: LiveBundle, clock: Clock, metrics: Metrics) -> Duties:
+    """Put the duties together; nothing is sent yet. Without any, nobody connects.
+
+    Raises:
+        NoCluster: There is no way to the local cluster.
+    """
+    if not config.distribution.enabled:
+        return Duties()
+    local = config.clusters[0]
+    try:
+        api = await connect(local.kubeconfig, local.context)
+    except NoCluster as error:
+        raise NoCluster(f"distribution: {error}") from None
+    elector = Elector(api, _lease(config), clock, lambda leads: metrics.leader.set(leads))
+    services = {"lease": elector.run} | _distribution(config, api, bundle, elector, clock, metrics)
+
+    async def close() -> None:
+        await elector.close()
+        await api.close()
+
+    return Duties(services, close)
+
+
+def _lease(config: Config) -> LeaseSettings:
+    settings = config.distribution
+    duration = settings.lease_duration.total_seconds()
+    return LeaseSettings(
+        namespace=settings.lease_namespace,
+        name=settings.lease,
+        identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}",
+        duration=duration,
+        renew=duration / 3,
+        retry=min(2.0, duration / 6),
+    )
+
+
+def _distribution(
+    config: Config, api: KubeApi, bundle: LiveBundle, leads: Leads, clock: Clock, metrics: Metrics
+) -> dict[str, Service]:
+    settings, cluster = config.distribution, config.clusters[0].id
+    plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
+    place = RecordPlace(settings.lease_namespace, settings.record)
+    record = SharedRecord(api, place, bundle, leads, clock)
+    distributor = Distributor(
+        api, plan, lambda name: bundle.extended(bundle.current(), cluster, name), leads, DistributionMetrics(metrics)
+    )
+    bundle.on_change(distributor.bundle_changed)
+    services: dict[str, Service] = {
+        "trust-record": record.run,
+        "distribution": lambda: while_leading(leads, lambda: _distribute(bundle, distributor, record)),
+    }
+    if settings.cluster_trust_bundle:
+        cluster_bundle = ClusterBundle(api, bundle.current, leads)
+        bundle.on_change(cluster_bundle.bundle_changed)
+        services["cluster-trust-bundle"] = lambda: while_leading(leads, cluster_bundle.run)
+    return services
+
+
+async def _distribute(bundle: LiveBundle, distributor: Distributor, record: SharedRecord) -> None:
+    """A leader that has slept may not know what the others have learnt meanwhile: it asks before it writes."""
+    await record.read()
+    await bundle.refresh()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(distributor.run())
+        group.create_task(_publish(bundle, distributor, record))
+
+
+async def _publish(bundle: LiveBundle, distributor: Distributor, record: SharedRecord) -> None:
+    while True:
+        if distributor.complete:
+            record.published(frozenset(map(fingerprint, bundle.current().roots)))
+        await asyncio.sleep(_PUBLISHED_TICK)
