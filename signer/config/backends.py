@@ -46,7 +46,10 @@ def undefined(config: Config, where: Where) -> list[str]:
 
 
 def _undefined(config: Config) -> Iterator[_Complaint]:
-    named: list[tuple[KeyPath, str | None]] = [(("serving", "backend"), config.serving.backend)]
+    named: list[tuple[KeyPath, str | None]] = [
+        (("serving", "backend"), config.serving.backend),
+        (("istiod", "backend"), config.istiod.backend),
+    ]
     named += [(("routes", i, "backends", j), n) for i, r in enumerate(config.routes) for j, n in enumerate(r.backends)]
     for location, name in named:
         if name is not None and name not in config.backends:

@@ -44,6 +44,7 @@ def _ip_addresses(value: object) -> object:
     return value
 
 
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 
@@ -61,15 +62,33 @@ def _fingerprint(text: str) -> str:
     return plain
 
 
-def _kube_name(text: str) -> str:
-    if len(text) > 253 or not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text):
-        raise ValueError(f"write the name of a Kubernetes object, such as istio-signer; this is {text!a:.80}")
+_KUBE_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(_LABEL, text):
+        raise ValueError(f"write a name in lower case, such as istio-system; this is {text!a:.80}")
     return text
 
 
+def _kube_name(text: str) -> str:
+    if len(text) > 253 or not _KUBE_NAME.fullmatch(text):
+        raise ValueError(f"write a name in lower case, such as istiod-tls; this is {text!a:.80}")
+    return text
+
+
+def _revision(text: str) -> str:
+    # Its Service is istiod-REVISION, and that is a label too.
+    if len(text) > 56:
+        raise ValueError(f"a revision has 56 characters at most; this is {text!a:.80}")
+    return _label(text)
+
+
 Fingerprint: TypeAlias = Annotated[str, AfterValidator(_fingerprint)]
-KubeName: TypeAlias = Annotated[str, AfterValidator(_kube_name)]
 DnsName: TypeAlias = Annotated[str, AfterValidator(_dns_name)]
+KubeLabel: TypeAlias = Annotated[str, AfterValidator(_label)]
+KubeName: TypeAlias = Annotated[str, AfterValidator(_kube_name)]
+Revision: TypeAlias = Annotated[str, AfterValidator(_revision)]
 Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 Ratio: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 IpAddresses: TypeAlias = Annotated[list[IPv4Address | IPv6Address], BeforeValidator(_ip_addresses)]

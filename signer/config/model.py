@@ -17,7 +17,7 @@ from signer.config.fields import (
     Ratio,
 )
 from signer.config.section import Section
-from signer.config.trust import Distribution, Trust
+from signer.config.trust import Distribution, Istiod, Trust
 from signer.core.identity import TrustDomain
 
 
@@ -236,6 +236,7 @@ class Config(Section):
     trust: Trust = Trust()
     distribution: Distribution = Distribution()
     serving: Serving = Serving()
+    istiod: Istiod = Istiod()
     limits: Limits = Limits()
     logging: Logging = Logging()
     shutdown: Shutdown = Shutdown()

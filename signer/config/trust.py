@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from signer.config.fields import Duration, Fingerprint, KubeName, PositiveDuration
+from signer.config.fields import DnsName, Duration, Fingerprint, KubeLabel, KubeName, PositiveDuration, Revision
 from signer.config.section import Section
 
 
@@ -54,3 +54,32 @@ class Distribution(Section):
     """How long the others wait for a writer that has gone silent."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 16
     """Writes at once, so that other users of the API server get their turn."""
+
+
+class Istiod(Section):
+    """istiod's own certificate, for meshes where istiod's CA is off: one Secret, kept current by the leader."""
+
+    enabled: bool = False
+    """Whether the signer makes it. Off, nothing is read or written."""
+    namespace: KubeLabel = "istio-system"
+    """Where istiod runs."""
+    secret: KubeName = "istiod-tls"  # noqa: S105  the name of a Secret, not one
+    """The name that istiod's Deployment mounts."""
+    revisions: list[Revision] = ["default"]
+    """Istio revisions: ``default`` names ``istiod.NAMESPACE.svc``, any other R ``istiod-R.NAMESPACE.svc``."""
+    dns_names: list[DnsName] = []
+    """More names, such as that of a gateway in front of istiod."""
+    ttl: PositiveDuration = timedelta(hours=24)
+    """The lifetime to ask the backend for; renewed by ``certificates.grace_ratio``."""
+    backend: str | None = None
+    """Which backend signs it; none means the first one of the first route."""
+    key_type: Literal["P-256", "RSA-2048"] = "P-256"
+    """Of the private key, which is made anew at each renewal."""
+    adopt: bool = False
+    """Whether a Secret of that name that somebody else made is taken over. Else it is left alone, and an error."""
+
+    @model_validator(mode="after")
+    def _named(self) -> "Istiod":
+        if not (self.revisions or self.dns_names):
+            raise ValueError("name istiod: revisions or dns_names")
+        return self

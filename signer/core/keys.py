@@ -7,10 +7,11 @@ or a CA with such a key would break peers only at the next handshake.
 
 from typing import TypeAlias
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 MIN_RSA_BITS = 2048
 # A bound on the CPU that one stranger's signature check may cost, not on strength.
@@ -77,3 +78,18 @@ def signing_hash(key: CaPrivateKey) -> hashes.SHA256 | hashes.SHA384:
 def is_ca_private_key(key: PrivateKeyTypes) -> bool:
     """Tell whether a private key is of a kind that may sign certificates here."""
     return isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) and weakness(key.public_key()) is None
+
+
+def load_private_key(data: bytes) -> CaPrivateKey:
+    """Read a private key in PEM.
+
+    Raises:
+        ValueError: It is encrypted, broken, or of a kind that is not used here; the message goes after a file's name.
+    """
+    try:
+        key = load_pem_private_key(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("holds no usable, unencrypted private key") from None
+    if not is_ca_private_key(key):
+        raise ValueError("the key must be RSA (2048 bits or more), P-256 or P-384")
+    return key  # type: ignore[return-value]  # narrowed by is_ca_private_key

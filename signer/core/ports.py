@@ -140,6 +140,15 @@ class Leads(Protocol):
         ...
 
 
+class Leads(Protocol):
+    """Knows whether this replica does the work that only one of them may do."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether it leads now. Another one may think so too for a moment: writes need a guard of their own."""
+        ...
+
+
 class Observer(Protocol):
     """Told of every request once, when it is over."""
 

@@ -27,3 +27,15 @@ def show_serving(metrics: Metrics, worked: bool, end: datetime | None, due: date
         metrics.serving_expiry.set(end.timestamp())
     if due is not None:
         metrics.serving_renewal.set(due.timestamp())
+
+
+def show_istiod(metrics: Metrics, secret: str, result: str | None, end: datetime | None, due: datetime | None) -> None:
+    """Write what the last look at istiod's Secret led to. A moment that is not known, as by a replica that does not
+    lead, is no sample at all: any number would be taken for a certificate's end."""
+    if result is not None:
+        metrics.istiod_renewals.labels(result).inc()
+    for gauge, moment in ((metrics.istiod_expiry, end), (metrics.istiod_renewal, due)):
+        if moment is None:
+            gauge.clear()
+        else:
+            gauge.labels(secret).set(moment.timestamp())

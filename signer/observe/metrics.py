@@ -84,6 +84,21 @@ OWN: dict[str, MetricSpec] = {
     "serving_renewals": MetricSpec(
         "istio_signer_serving_certificate_renewals_total", "Renewals of the serving certificate.", ("result",)
     ),
+    "istiod_expiry": MetricSpec(
+        "istio_signer_istiod_certificate_expiry_timestamp_seconds",
+        "When the certificate in istiod's Secret ends; told by the replica that leads.",
+        ("secret",),
+    ),
+    "istiod_renewal": MetricSpec(
+        "istio_signer_istiod_certificate_next_renewal_timestamp_seconds",
+        "When the certificate in istiod's Secret is renewed; told by the replica that leads.",
+        ("secret",),
+    ),
+    "istiod_renewals": MetricSpec(
+        "istio_signer_istiod_certificate_renewals_total",
+        "Renewals of istiod's certificate, and attempts to keep its Secret current that failed.",
+        ("result",),
+    ),
     "token_reviews": MetricSpec(
         "istio_signer_token_verdicts_total",
         "Tokens judged: fresh (API call), cached, shared (waited for a call under way), shape (refused unasked).",
@@ -183,6 +198,9 @@ class Metrics:
         self.serving_expiry = self._gauge("serving_expiry")
         self.serving_renewal = self._gauge("serving_renewal")
         self.serving_renewals = self._counter("serving_renewals")
+        self.istiod_expiry = self._gauge("istiod_expiry")
+        self.istiod_renewal = self._gauge("istiod_renewal")
+        self.istiod_renewals = self._counter("istiod_renewals")
         self.token_verdicts = self._counter("token_reviews")
         self.backend_events = self._counter("backend_events")
         self.backend_moments = self._gauge("backend_moments")

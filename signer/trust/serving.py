@@ -115,7 +115,7 @@ class ServingCertificate:
         while True:
             if self._is_due() and self._clock.monotonic() >= not_before:
                 failures = 0 if await self.renew() else failures + 1
-                not_before = self._clock.monotonic() + _back_off(failures)
+                not_before = self._clock.monotonic() + back_off(failures)
             await asyncio.sleep(_TICK)
 
     def _is_due(self) -> bool:
@@ -153,8 +153,8 @@ class ServingCertificate:
         self._told(Renewal(True, pair, due))
 
 
-def _back_off(failures: int) -> float:
-    """Seconds before the next attempt; none after a success."""
+def back_off(failures: int) -> float:
+    """Seconds before the next attempt, by the failures in a row: 0.5 s to a minute; none after a success."""
     if not failures:
         return 0.0
     ceiling: float = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(failures, 10))

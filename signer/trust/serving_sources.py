@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from signer.core import keys
 from signer.core.chain import TrustBundle
@@ -37,16 +36,20 @@ class ServingPlan:
         ttl: The lifetime.
         grace_ratio: The part of the lifetime left at which to renew.
         timeout: Seconds that the backend has.
+        key_type: One of ``signer.core.keys.KEY_TYPES``.
+        purpose: What requests' ids begin with, in logs and in names of remote objects.
     """
 
     names: ServerNames
     ttl: timedelta
     grace_ratio: float
     timeout: float = 8.0
+    key_type: str = "p256"
+    purpose: str = "serving"
 
 
 class FromBackend:
-    """Makes a P-256 key in memory and has a backend sign it."""
+    """Makes a key in memory and has a backend sign it."""
 
     def __init__(self, backend: Backend, bundle: BundleSource, plan: ServingPlan, clock: Clock) -> None:
         self._backend = backend
@@ -64,7 +67,7 @@ class FromBackend:
             PairUnavailable: The backend did not answer in time.
             SignerError: It refused, is down, or answered wrongly.
         """
-        key = keys.generate("p256")
+        key = await _new_key(self._plan.key_type)
         try:
             async with asyncio.timeout(self._plan.timeout):
                 request = await self._request(key)
@@ -102,11 +105,18 @@ class FromBackend:
         policy = ValidityPolicy(self._plan.ttl, self._plan.ttl)
         validity = decide(0, policy, self._clock.now(), issuer.window, random.random())  # noqa: S311
         return SigningRequest(
-            id=f"serving-{secrets.token_hex(8)}",
+            id=f"{self._plan.purpose}-{secrets.token_hex(8)}",
             subject=self._plan.names,
             csr=own_server_csr(parse_csr(_csr(key, self._plan.names))),
             validity=validity,
         )
+
+
+async def _new_key(key_type: str) -> keys.CaPrivateKey:
+    """RSA keys take a tenth of a second and more, in which nobody else would be served."""
+    if key_type.startswith("rsa"):
+        return await asyncio.to_thread(keys.generate, key_type)
+    return keys.generate(key_type)
 
 
 def _csr(key: keys.CaPrivateKey, names: ServerNames) -> str:
@@ -177,10 +187,8 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 
 def _key(path: Path) -> keys.CaPrivateKey:
+    data = _read(path)
     try:
-        key = load_pem_private_key(_read(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise PairUnavailable(f"{path}: holds no usable, unencrypted private key") from None
-    if not keys.is_ca_private_key(key):
-        raise PairUnavailable(f"{path}: the key must be RSA (2048 bits or more), P-256 or P-384")
-    return key  # type: ignore[return-value]  # narrowed by is_ca_private_key
+        return keys.load_private_key(data)
+    except ValueError as error:
+        raise PairUnavailable(f"{path}: {error}") from None

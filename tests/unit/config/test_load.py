@@ -85,6 +85,13 @@ WRONG: dict[str, tuple[str, str]] = {
     "route to nowhere": ("routes: [{backends: [vault]}]\n", "backend 'vault' is not defined; defined are local"),
     "serving by nobody": ("serving: {backend: vault}\n", "backend 'vault' is not defined"),
     "serving half": ("serving: {key_file: /k}\n", "signer.yaml:3: serving: certificate_file and key_file go together"),
+    "istiod by nobody": ("istiod: {backend: vault}\n", "signer.yaml:3: istiod.backend: backend 'vault' is not defined"),
+    "istiod nameless": ("istiod: {revisions: []}\n", "signer.yaml:3: istiod: name istiod: revisions or dns_names"),
+    "istiod's namespace": ("istiod: {namespace: a/b}\n", "signer.yaml:3: istiod.namespace: write a name in lower case"),
+    "istiod's Secret": ("istiod: {secret: ../x}\n", "signer.yaml:3: istiod.secret: write a name in lower case"),
+    "a revision": ("istiod: {revisions: [V1]}\n", "signer.yaml:3: istiod.revisions.0: write a name in lower case"),
+    "a long revision": (f"istiod: {{revisions: [{'a' * 57}]}}\n", "a revision has 56 characters at most"),
+    "istiod's key": ("istiod: {key_type: P-384}\n", "signer.yaml:3: istiod.key_type: write 'P-256' or 'RSA-2048'"),
     "nameless": ("serving: {dns_names: []}\n", "signer.yaml:3: serving: name the server"),
 }
 

@@ -1,0 +1,1 @@
+"""istiod's Secret against a real API server, with the rights of the manifest and no others."""
