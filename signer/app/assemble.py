@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_source
-from signer.app.duties import Duties, build_duties
+from signer.app.duties import Duties, Ground, build_duties
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
@@ -108,7 +108,7 @@ async def assemble(
     metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
-    duties = Duties() if issuer is not None else await build_duties(config, bundle, clock, metrics)
+    duties = Duties() if issuer is not None else await build_duties(Ground(config, bundle, backends, clock, metrics))
     return Server(config, health, bundle, serving, listener, admin, backends, callers, reload, duties)
 
 

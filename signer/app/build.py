@@ -155,7 +155,11 @@ def build_source(config: Config, backends: Mapping[str, Backend], bundle: LiveBu
     serving = config.serving
     if serving.certificate_file is not None and serving.key_file is not None:
         return FromFiles(serving.certificate_file, serving.key_file, clock)
-    first = config.routes[0].backends[0] if config.routes else next(iter(backends))
     names = ServerNames(tuple(serving.dns_names), tuple(serving.ip_addresses))
     plan = ServingPlan(names, serving.ttl, config.certificates.grace_ratio)
-    return FromBackend(backends[serving.backend or first], bundle, plan, clock)
+    return FromBackend(backends[serving.backend or first_backend(config)], bundle, plan, clock)
+
+
+def first_backend(config: Config) -> str:
+    """The one that signs for the signer itself where nothing else is said: the first one of the first route."""
+    return config.routes[0].backends[0] if config.routes else next(iter(config.backends))

@@ -4,22 +4,31 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from signer.app.build import first_backend
 from signer.config.model import Config
 from signer.core.chain import fingerprint
-from signer.core.ports import Clock, Leads
+from signer.core.ports import Backend, Clock, Leads
 from signer.kube.api import KubeApi, NoCluster, connect
 from signer.kube.lease import Elector, LeaseSettings
 from signer.observe.distribution import DistributionMetrics
+from signer.observe.gauges import show_istiod
 from signer.observe.metrics import Metrics
 from signer.trust.bundle import LiveBundle
 from signer.trust.distribution.cluster_bundle import ClusterBundle
 from signer.trust.distribution.distributor import DistributionPlan, Distributor
 from signer.trust.distribution.record import RecordPlace, SharedRecord
+from signer.trust.istiod.judge import Wanted
+from signer.trust.istiod.mender import plan
+from signer.trust.istiod.secret import Place
+from signer.trust.istiod.secret import names as istiod_names
+from signer.trust.istiod.service import IstiodCertificate
+from signer.trust.istiod.store import SecretStore
 from signer.trust.leading import while_leading
+from signer.trust.serving_sources import FromBackend
 
 Service = Callable[[], Coroutine[Any, Any, None]]
 _PUBLISHED_TICK = 1.0
@@ -33,21 +42,37 @@ class Duties:
     close: Callable[[], Coroutine[Any, Any, None]] = field(default=lambda: asyncio.sleep(0))
 
 
-async def build_duties(config: Config, bundle: LiveBundle, clock: Clock, metrics: Metrics) -> Duties:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all duties stand on."""
+
+    config: Config
+    bundle: LiveBundle
+    backends: Mapping[str, Backend]
+    clock: Clock
+    metrics: Metrics
+
+
+async def build_duties(ground: Ground) -> Duties:
     """Put the duties together; nothing is sent yet. Without any, nobody connects.
 
     Raises:
         NoCluster: There is no way to the local cluster.
     """
-    if not config.distribution.enabled:
+    config = ground.config
+    if not (config.distribution.enabled or config.istiod.enabled):
         return Duties()
     local = config.clusters[0]
     try:
         api = await connect(local.kubeconfig, local.context)
     except NoCluster as error:
-        raise NoCluster(f"distribution: {error}") from None
-    elector = Elector(api, _lease(config), clock, lambda leads: metrics.leader.set(leads))
-    services = {"lease": elector.run} | _distribution(config, api, bundle, elector, clock, metrics)
+        raise NoCluster(f"distribution or istiod: {error}") from None
+    elector = Elector(api, _lease(config), ground.clock, lambda leads: ground.metrics.leader.set(leads))
+    services: dict[str, Service] = {"lease": elector.run}
+    if config.distribution.enabled:
+        services |= _distribution(ground, api, elector)
+    if config.istiod.enabled:
+        services["istiod-certificate"] = _istiod(ground, api, elector).run
 
     async def close() -> None:
         await elector.close()
@@ -69,15 +94,37 @@ def _lease(config: Config) -> LeaseSettings:
     )
 
 
-def _distribution(
-    config: Config, api: KubeApi, bundle: LiveBundle, leads: Leads, clock: Clock, metrics: Metrics
-) -> dict[str, Service]:
+def _istiod(ground: Ground, api: KubeApi, leads: Leads) -> IstiodCertificate:
+    settings, config = ground.config.istiod, ground.config
+    names = istiod_names(settings.namespace, settings.revisions, settings.dns_names)
+    wanted = Wanted(names, config.certificates.grace_ratio, settings.key_type, settings.adopt)
+    backend = ground.backends[settings.backend or first_backend(config)]
+    source = FromBackend(backend, ground.bundle, plan(wanted, settings.ttl), ground.clock)
+    place = Place(settings.namespace, settings.secret)
+    store = SecretStore(api, place)
+    return IstiodCertificate(
+        store,
+        source,
+        ground.bundle,
+        wanted,
+        ground.clock,
+        leads,
+        lambda news: show_istiod(ground.metrics, str(place), news.result, news.end, news.due),
+    )
+
+
+def _distribution(ground: Ground, api: KubeApi, leads: Leads) -> dict[str, Service]:
+    config, bundle = ground.config, ground.bundle
     settings, cluster = config.distribution, config.clusters[0].id
     plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
     place = RecordPlace(settings.lease_namespace, settings.record)
-    record = SharedRecord(api, place, bundle, leads, clock)
+    record = SharedRecord(api, place, bundle, leads, ground.clock)
     distributor = Distributor(
-        api, plan, lambda name: bundle.extended(bundle.current(), cluster, name), leads, DistributionMetrics(metrics)
+        api,
+        plan,
+        lambda name: bundle.extended(bundle.current(), cluster, name),
+        leads,
+        DistributionMetrics(ground.metrics),
     )
     bundle.on_change(distributor.bundle_changed)
     services: dict[str, Service] = {

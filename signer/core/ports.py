@@ -132,15 +132,6 @@ class BundleSource(Protocol):
 
 
 class Leads(Protocol):
-    """Whether this replica does what only one of them may do."""
-
-    @property
-    def leads(self) -> bool:
-        """Whether it does now; looked at right before each write."""
-        ...
-
-
-class Leads(Protocol):
     """Knows whether this replica does the work that only one of them may do."""
 
     @property

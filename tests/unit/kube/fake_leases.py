@@ -84,6 +84,7 @@ class Line(KubeApi):
         *,
         limit: int = 0,
         discard: bool = False,
+        content: str = "",
     ) -> Answer:
         """Send one request."""
         assert path == (SETTINGS.collection if method == "POST" else SETTINGS.path)

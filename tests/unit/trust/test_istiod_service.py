@@ -30,7 +30,6 @@ from tests.support.fakes import FakeBundle
 from tests.support.waiting import give_up, settle, until
 from tests.unit.trust.istiod_scene import BUNDLE, PLACE, WANTED, Found
 
-
 _SECRET = "hunter2"
 
 
