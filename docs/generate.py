@@ -153,7 +153,8 @@ def _backend_keys() -> Iterator[Key]:
 
 def _dataclass_keys(settings: type[Any], prefix: str) -> Iterator[Key]:
     """A section's keys; a section inside it is spelt out under its own name."""
-    hints, said = get_type_hints(settings), _attributes(settings.__doc__ or "")
+    hints = get_type_hints(settings)
+    said = {key: text for kind in settings.__mro__ for key, text in _attributes(kind.__doc__ or "").items()}
     for field in dataclasses.fields(settings):
         inner = next(
             (t for t in (hints[field.name], *get_args(hints[field.name])) if dataclasses.is_dataclass(t)), None

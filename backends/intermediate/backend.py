@@ -143,8 +143,8 @@ class IntermediateBackend:
 
     async def _renew(self, seconds: float) -> None:
         """Ask the upstream once; whatever goes wrong, the CA in use stays."""
-        key, order = new_order(self._settings)
         try:
+            key, order = new_order(self._settings)
             async with asyncio.timeout(seconds):
                 minted = await self._minter.mint(order)
             now = self._clock.now()

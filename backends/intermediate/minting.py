@@ -7,23 +7,34 @@ from typing import Protocol, runtime_checkable
 
 from cryptography import x509
 
+# ub-common-name, RFC 5280 appendix A.1; counted in bytes, as the library that makes the CSR does.
+MAX_COMMON_NAME = 64
+SHORTEST_TTL = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class IntermediateSettings:
     """The ``intermediate`` section of a backend with ``mode: intermediate``.
 
     Attributes:
-        ttl: The lifetime to ask the upstream for.
-        common_name: The subject of the signing certificate.
+        ttl: The lifetime to ask the upstream for; at least 1 m.
+        common_name: The subject of the signing certificate, 1 to 64 bytes.
         new_root_delay: How long a signing certificate under a root that is new here waits, its root already in the
             answers, before it signs; one under a known root signs at once.
-        sign_path: Vault only: where it is signed, such as ``pki/root/sign-intermediate``.
     """
 
     ttl: timedelta = timedelta(hours=24)
     common_name: str = "istio-signer"
     new_root_delay: timedelta = timedelta(minutes=10)
-    sign_path: str = ""
+
+    def __post_init__(self) -> None:
+        size = len(self.common_name.encode("utf-8", "replace"))
+        if not 1 <= size <= MAX_COMMON_NAME:
+            raise ValueError(f"common_name must have 1 to {MAX_COMMON_NAME} bytes, not {size}")
+        if self.ttl < SHORTEST_TTL:
+            raise ValueError("ttl must be 1m or more: each signing certificate is minted by the upstream")
+        if self.new_root_delay < timedelta(0):
+            raise ValueError("new_root_delay must not be negative")
 
 
 @dataclass(frozen=True, slots=True)

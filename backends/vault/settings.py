@@ -66,6 +66,17 @@ _NEEDED: dict[Method, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class VaultIntermediateSettings(IntermediateSettings):
+    """The ``intermediate`` section of a Vault backend.
+
+    Attributes:
+        sign_path: Where the CA is signed, such as ``pki/root/sign-intermediate``.
+    """
+
+    sign_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class VaultSettings:
     """Keys of a ``type: vault`` backend.
 
@@ -80,7 +91,7 @@ class VaultSettings:
         allow_http: Let tokens and CSRs go over plain HTTP to another machine.
         timeout: For one signature.
         mode: ``direct`` signs each leaf in Vault, ``intermediate`` has Vault sign a CA that is kept in memory.
-        intermediate: For ``mode: intermediate``; its ``sign_path`` is where CAs are signed.
+        intermediate: For ``mode: intermediate``.
     """
 
     address: str
@@ -92,7 +103,7 @@ class VaultSettings:
     allow_http: bool = False
     timeout: timedelta = timedelta(seconds=6)
     mode: Literal["direct", "intermediate"] = "direct"
-    intermediate: IntermediateSettings = field(default_factory=IntermediateSettings)
+    intermediate: VaultIntermediateSettings = field(default_factory=VaultIntermediateSettings)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.address)

@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from backends.intermediate.backend import IntermediateBackend
-from backends.intermediate.minting import IntermediateSettings
-from backends.vault.settings import VaultAuth, VaultSettings
+from backends.vault.settings import VaultAuth, VaultIntermediateSettings, VaultSettings
 from backends.vault.spec import build
 from signer.core.spec import BackendContext
 from signer.runtime.clock import SystemClock
@@ -109,5 +108,5 @@ def direct(stage: Stage) -> VaultFarSide:
 
 def intermediate(stage: Stage) -> VaultFarSide:
     """The server signs a CA."""
-    plan = IntermediateSettings(new_root_delay=timedelta(0), sign_path=CAS)
+    plan = VaultIntermediateSettings(new_root_delay=timedelta(0), sign_path=CAS)
     return VaultFarSide(stage, CAS, replace(_settings(stage), mode="intermediate", intermediate=plan))

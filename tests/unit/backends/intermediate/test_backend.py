@@ -272,6 +272,19 @@ async def test_a_bug_of_the_upstream_leaves_the_old_one_and_quotes_nothing(
     assert "secret-token" not in caplog.text
 
 
+async def test_an_order_that_cannot_be_made_leaves_the_old_one(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong there, the rotation goes on: it is the process's own work."""
+
+    def broken(_: IntermediateSettings) -> None:
+        raise ValueError("no name")
+
+    monkeypatch.setattr("backends.intermediate.backend.new_order", broken)
+    await scene.tick(timedelta(hours=12))
+    await scene.proven()
+    with pytest.raises(BackendUnavailable, match="bug: ValueError"):
+        await scene.backend.probe()
+
+
 async def test_closed_it_signs_no_more(scene: Scene) -> None:
     await scene.backend.close()
     with pytest.raises(BackendUnavailable, match="closed"):
