@@ -41,9 +41,11 @@ class Authority:
 
 @dataclass(slots=True)
 class _Seen:
+    """A CA, and a leaf that it signed: none where the CA was only shown."""
+
     authority: Authority
     until: datetime
-    signed: bool = False
+    leaf: x509.Certificate | None = None
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Authorities:
 
     Attributes:
         pinned: Roots from a file, for signers that do not tell theirs. Where there are some, no others are believed.
+            Set later by ``pin``.
     """
 
     pinned: tuple[x509.Certificate, ...] = ()
@@ -81,12 +84,25 @@ class Authorities:
         elif leaf is not None and seen is before:
             seen.until = max(seen.until, leaf.not_valid_after_utc)
             return seen.authority, False
-        seen.signed = seen.signed or leaf is not None
+        seen.leaf = seen.leaf or leaf
         seen.until = max(seen.until, leaf.not_valid_after_utc if leaf is not None else now)
         self._seen.move_to_end(text)
         self._forget(now)
         current = self._current(now)
         return seen.authority, before is None or current is None or current.authority != before.authority
+
+    def pin(self, roots: tuple[x509.Certificate, ...]) -> bool:
+        """Believe these roots only, where there are some; tell whether they are others than before.
+
+        A CA that was learnt before its root was known has no chain yet, so all are described anew.
+        """
+        if roots == self.pinned:
+            return False
+        self.pinned = roots
+        for seen in self._seen.values():
+            known = seen.authority
+            seen.authority = describe((*known.issuers, *known.roots), seen.leaf, roots)
+        return True
 
     def info(self, now: datetime) -> IssuerInfo:
         """Describe what signs now, with the roots of everything whose leaves may live."""
@@ -105,7 +121,7 @@ class Authorities:
         nobody would learn of the new one.
         """
         newest = next(reversed(self._seen.values()), None)
-        last = next((seen for seen in reversed(self._seen.values()) if seen.signed), None)
+        last = next((seen for seen in reversed(self._seen.values()) if seen.leaf), None)
         if last is None or (last.authority.window is not None and last.authority.window[1] - now < _NEAR_ITS_END):
             return newest
         return last

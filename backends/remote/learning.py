@@ -61,9 +61,8 @@ class LearntCa:
 
     async def refresh(self) -> bool:
         """Read the file of roots again; tell whether it has changed. Never raises."""
-        changed = await self._file.refresh()
-        self._known.pinned = self._file.roots
-        return changed
+        await self._file.refresh()
+        return self._known.pin(self._file.roots)
 
     async def run(self) -> None:
         """Follow the file for ever."""

@@ -44,9 +44,8 @@ class VaultAuthority:
 
     async def refresh(self) -> bool:
         """Ask the mount, and read the roots' file; tell whether anything has changed. Never raises."""
-        changed = await self._file.refresh()
-        if changed:
-            self._known.pinned = self._file.roots
+        await self._file.refresh()
+        changed = self._known.pin(self._file.roots)
         return await self._ask() or changed
 
     def info(self) -> IssuerInfo:

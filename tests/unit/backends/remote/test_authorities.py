@@ -81,6 +81,25 @@ def test_pinned_roots_are_the_only_ones() -> None:
     assert known.info(NOW).roots == (root().certificate,)
 
 
+def test_roots_pinned_later_complete_what_was_learnt_before() -> None:
+    """Without a chain no leaf would be kept inside the CA's life, and nobody would be warned of its end."""
+    known = Authorities()
+    learn(known, intermediate())
+    assert (known.info(NOW).chain, known.info(NOW).window) == ((), None)
+    assert known.pin((root().certificate,))
+    assert known.info(NOW).chain == (intermediate().certificate,)
+    assert known.info(NOW).window is not None
+    assert not known.pin((root().certificate,))
+
+
+def test_without_the_pin_what_came_with_the_answers_counts_again() -> None:
+    known = Authorities(pinned=(make_ca("stranger").certificate,))
+    learn(known, intermediate(), root())
+    assert known.info(NOW).chain == ()
+    known.pin(())
+    assert (known.info(NOW).chain, known.info(NOW).roots) == ((intermediate().certificate,), (root().certificate,))
+
+
 def test_there_is_a_bound() -> None:
     known = Authorities()
     for number in range(MAX_AUTHORITIES + 5):
