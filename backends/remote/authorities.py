@@ -81,7 +81,7 @@ class Authorities:
         seen = self._seen.get(text)
         if seen is None:
             seen = self._seen[text] = _Seen(describe(parse(), leaf, self.pinned), now)
-        elif leaf is not None and seen is before:
+        elif leaf is not None and seen is before and seen.leaf is not None:
             seen.until = max(seen.until, leaf.not_valid_after_utc)
             return seen.authority, False
         seen.leaf = seen.leaf or leaf
@@ -105,11 +105,14 @@ class Authorities:
         return True
 
     def info(self, now: datetime) -> IssuerInfo:
-        """Describe what signs now, with the roots of everything whose leaves may live."""
+        """Describe what signs now, with the roots of everything whose leaves may live.
+
+        The root of a CA that was only shown is left out as soon as another one has signed: nobody chose it.
+        """
         self._forget(now)
-        learnt = (root for seen in self._seen.values() for root in seen.authority.roots)
-        ordered = TrustBundle.of(self.pinned or learnt).roots
         current = self._current(now)
+        chosen = (seen for seen in self._seen.values() if seen.leaf or seen is current)
+        ordered = TrustBundle.of(self.pinned or (root for seen in chosen for root in seen.authority.roots)).roots
         if current is None:
             return IssuerInfo(ordered, configured=bool(self.pinned))
         return IssuerInfo(ordered, current.authority.chain, current.authority.window, configured=bool(self.pinned))

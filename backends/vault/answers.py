@@ -78,7 +78,7 @@ def signed(reply: Reply) -> Signed:
     """
     data = reply.body.get("data")
     data = data if isinstance(data, dict) else {}
-    return Signed(parsed_leaf(data.get("certificate")), _issuers_text(data))
+    return Signed(parsed_leaf(data.get("certificate")), issuers_text(data.get("issuing_ca"), data.get("ca_chain")))
 
 
 def parsed_leaf(text: object) -> x509.Certificate:
@@ -95,9 +95,9 @@ def parsed_leaf(text: object) -> x509.Certificate:
         raise BackendRefused(f"the certificate in the answer cannot be parsed ({type(error).__name__})") from None
 
 
-def _issuers_text(data: dict[str, Any]) -> str:
-    chain = data.get("ca_chain")
-    texts = [data.get("issuing_ca"), *(chain if isinstance(chain, list) else [])]
+def issuers_text(issuer: object, chain: object) -> str:
+    """Put a CA and what stands above it into one text, each certificate once."""
+    texts = [issuer, *(chain if isinstance(chain, list) else [])]
     unique = dict.fromkeys(text.strip() for text in texts if isinstance(text, str) and text.strip())
     return "\n".join(unique)
 

@@ -1,4 +1,4 @@
-"""The CA that Vault signs with: asked of the mount's public paths, learnt from each answer."""
+"""The CA that Vault signs with: asked of the mount's or the issuer's public paths, learnt from each answer."""
 
 import logging
 from datetime import timedelta
@@ -7,7 +7,7 @@ from cryptography import x509
 
 from backends.remote.authorities import Authorities, Authority
 from backends.remote.roots import RootsFile
-from backends.vault.answers import Signed, parse_or_refuse
+from backends.vault.answers import Signed, issuers_text, parse_or_refuse
 from backends.vault.http import VaultHttp
 from backends.vault.settings import VaultSettings
 from signer.core.errors import BackendError, BackendUnavailable
@@ -78,6 +78,20 @@ class VaultAuthority:
         return bool(text) and self._take(text)
 
     async def _public_chain(self, mount: str) -> str:
+        issuer = self._settings.issuer
+        return await (self._chain_of(f"{mount}/issuer/{issuer}/json") if issuer else self._default_chain(mount))
+
+    async def _chain_of(self, path: str) -> str:
+        """Ask for an issuer that the path names: the mount's default one may never sign here. It needs no token."""
+        reply = await self._http.call("GET", path, self._settings.timeout.total_seconds())
+        if reply.status >= 500:
+            raise BackendUnavailable(f"{path}: HTTP {reply.status}")
+        data = reply.body.get("data")
+        if reply.status != 200 or not isinstance(data, dict):
+            return ""
+        return issuers_text(data.get("certificate"), data.get("ca_chain"))
+
+    async def _default_chain(self, mount: str) -> str:
         timeout = self._settings.timeout.total_seconds()
         for path in _PATHS:
             status, data = await self._http.fetch("GET", f"{mount}/{path}", timeout)

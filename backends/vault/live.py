@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from typing import Any
 
 from backends.vault.answers import fault
@@ -63,7 +64,10 @@ class _Check:
         token = Secret(stronger) if stronger else lease.token if lease else None
         if token is None:
             return []
-        return [*await self._role(token), *await self._issuer(token), *await self._reviewer(token)]
+        mount, role = self._settings.mount, self._settings.role
+        found = await self._read(f"{mount}/roles/{role}", token) if role else None
+        issuer = await self._issuer(token, found or {}) if mount else []
+        return [*self._role(found), *issuer, *await self._reviewer(token)]
 
     async def _read(self, path: str, token: Secret) -> dict[str, Any] | None:
         """What lies at a path; None where it may not be read."""
@@ -74,12 +78,12 @@ class _Check:
         data = reply.body.get("data")
         return data if reply.status == 200 and isinstance(data, dict) else None
 
-    async def _role(self, token: Secret) -> list[Finding]:
+    def _role(self, found: dict[str, Any] | None) -> list[Finding]:
         mount, role = self._settings.mount, self._settings.role
         if mount is None or role is None or self._settings.mode == "intermediate":
             return []
         path, where = f"{mount}/roles/{role}", f"{self._where}.sign_path"
-        found, wish = await self._read(path, token), self._wish()
+        wish = self._wish()
         if found is None:
             text = (
                 f"{path} may not be read with this login, as it should be; export {TOKEN_VARIABLE} with a token that "
@@ -96,18 +100,19 @@ class _Check:
     def _wish(self) -> Wish:
         return Wish(self._context.trust_domain, self._context.max_ttl)
 
-    async def _issuer(self, token: Secret) -> list[Finding]:
+    async def _issuer(self, token: Secret, role: dict[str, Any]) -> list[Finding]:
         """By default Vault refuses what would outlive its CA, instead of shortening it (leaf_not_after_behavior)."""
-        mount = self._settings.mount
-        found = await self._read(f"{mount}/issuer/default", token) if mount else None
+        issuer = self._settings.issuer or role.get("issuer_ref") or "default"
+        path = f"{self._settings.mount}/issuer/{issuer}"
+        found = await self._read(path, token)
         if found is None or found.get("leaf_not_after_behavior") != "err":
             return []
         text = (
-            f"{mount}/issuer/default: leaf_not_after_behavior is err; the signer asks for no more than the CA has "
-            "left, but another issuer of the role may refuse"
+            f"{path}: leaf_not_after_behavior is err; the signer asks for no more than the CA has left, but a CA that "
+            "was changed a moment ago may refuse"
         )
         # Not "write": it would empty the fields that it does not name, such as where CRLs are found.
-        command = f"vault patch {mount}/issuer/default leaf_not_after_behavior=truncate"
+        command = f"vault patch {shlex.quote(path)} leaf_not_after_behavior=truncate"
         return [Finding("warning", f"{self._where}.sign_path", text, command)]
 
     async def _reviewer(self, token: Secret) -> list[Finding]:

@@ -139,6 +139,13 @@ class VaultSettings:
         return tail[-1] if len(tail) >= 2 and tail[-2] == "sign" else None
 
     @property
+    def issuer(self) -> str | None:
+        """The issuer that the path names; where None the role's or the mount's default one signs."""
+        mount, path = self.mount, self.path
+        tail = path[len(mount) + 1 :].split("/") if mount else []
+        return tail[1] if len(tail) >= 3 and tail[0] == "issuer" else None
+
+    @property
     def is_verbatim(self) -> bool:
         """Whether leaves are signed just as their CSRs stand, without a role's rules."""
         return self.mode == "direct" and "sign-verbatim" in self.path.split("/")

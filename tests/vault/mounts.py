@@ -42,6 +42,13 @@ def intermediate_mount(server: OpenBao, mount: str = "pki_int", parent: str = "p
     server.call("POST", f"{mount}/roles/istio-ca", ISTIO_ROLE)
 
 
+def second_issuer(server: OpenBao, mount: str, name: str) -> str:
+    """Give a mount one more self-signed root, which is not its default; its PEM."""
+    asked = {"common_name": f"{name} root", "ttl": "8760h", "issuer_name": name, **_EC}
+    made: str = server.call("POST", f"{mount}/root/generate/internal", asked)["data"]["certificate"]
+    return made
+
+
 def policy_token(server: OpenBao, folder: Path, *paths: str, ttl: str = "1h", **more: Any) -> Path:
     """A token file whose token may only call these paths."""
     rules = {path: {"capabilities": ["create", "update"]} for path in paths}

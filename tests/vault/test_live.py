@@ -11,7 +11,7 @@ from backends.vault.settings import VaultAuth, VaultSettings
 from backends.vault.spec import SPEC
 from signer.core.spec import BackendContext, Finding
 from tests.mesh.pki import Authority, pem
-from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount
+from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount, second_issuer
 from tests.vault.openbao import OpenBao
 from tests.vault.test_signing import CLOCK
 
@@ -56,6 +56,20 @@ def test_the_issuers_fix_leaves_its_other_fields_alone(operator: OpenBao, tmp_pa
     assert look(settings) == []
     issuer = operator.call("GET", "aia/issuer/default")["data"]
     assert (issuer["issuer_name"], issuer["crl_distribution_points"]) == ("mesh", [URL])
+
+
+@pytest.mark.parametrize("by", ["path", "role"])
+def test_the_issuer_that_signs_is_judged_not_the_default_one(operator: OpenBao, tmp_path: Path, by: str) -> None:
+    mount = f"judged-by-{by}"
+    root_mount(operator, mount, **({"issuer_ref": "mesh"} if by == "role" else {}))
+    second_issuer(operator, mount, "mesh")
+    path = f"{mount}/sign/istio-ca" if by == "role" else f"{mount}/issuer/mesh/sign/istio-ca"
+    token = policy_token(operator, tmp_path, path)
+    settings = VaultSettings(operator.address, path, VaultAuth("token", token_file=token))
+    (found,) = look(settings)
+    assert found.text.startswith(f"{mount}/issuer/mesh: leaf_not_after_behavior")
+    run(operator, found.fix)
+    assert look(settings) == []
 
 
 def test_the_reviewers_fix_keeps_the_rest_of_the_login(operator: OpenBao, tmp_path: Path) -> None:

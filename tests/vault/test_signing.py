@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from backends.vault.backend import VaultBackend
-from backends.vault.settings import VaultAuth, VaultSettings
+from backends.vault.settings import VaultAuth, VaultIntermediateSettings, VaultSettings
+from backends.vault.spec import build
 from signer.client.workload import new_csr
 from signer.core.chain import TrustBundle, VerifiedChain
 from signer.core.csr import parse_csr
@@ -25,7 +26,7 @@ from signer.core.verify import ChainVerifier
 from signer.runtime.clock import SystemClock
 from tests.corpus.build import IDENTITY
 from tests.mesh.pki import ec_key
-from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount
+from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount, second_issuer
 from tests.vault.openbao import OpenBao
 
 CLOCK = SystemClock()
@@ -168,6 +169,54 @@ async def test_a_changed_ca_is_learnt_with_the_answer_that_it_signs(
     assert first.leaf.issuer != second.leaf.issuer
     assert (len(roots), told) == (2, ["changed"])
     assert x509.load_pem_x509_certificate(made["certificate"].encode()) in roots
+
+
+@pytest.mark.parametrize("path", ["issuer/mesh/sign/istio-ca", "issuer/mesh/sign-verbatim"])
+async def test_where_the_path_names_an_issuer_only_its_root_is_believed(
+    shared: OpenBao, tmp_path: Path, path: str
+) -> None:
+    mount = f"named-{path.rsplit('/', 1)[1]}"
+    root_mount(shared, mount)
+    chosen = x509.load_pem_x509_certificate(second_issuer(shared, mount, "mesh").encode())
+    async with opened(shared, policy_token(shared, tmp_path, f"{mount}/{path}"), f"{mount}/{path}") as backend:
+        before = await backend.issuer()
+        await proven(backend, request())
+        after = await backend.issuer()
+    assert (before.roots, before.window) == ((chosen,), (chosen.not_valid_before_utc, chosen.not_valid_after_utc))
+    assert (after.roots, after.window) == (before.roots, before.window)
+
+
+async def test_where_the_role_names_an_issuer_the_default_ones_root_goes_with_the_first_signature(
+    shared: OpenBao, tmp_path: Path
+) -> None:
+    root_mount(shared, "by-role", issuer_ref="mesh")
+    chosen = x509.load_pem_x509_certificate(second_issuer(shared, "by-role", "mesh").encode())
+    path = "by-role/sign/istio-ca"
+    async with opened(shared, policy_token(shared, tmp_path, path), path) as backend:
+        await proven(backend, request())
+        # The mount is asked again, and shows its default one.
+        await backend.start()
+        assert (await backend.issuer()).roots == (chosen,)
+
+
+async def test_an_intermediate_may_live_as_long_as_the_issuer_that_signs_it(shared: OpenBao, tmp_path: Path) -> None:
+    """Not as the mount's default one: that ends within the hour here."""
+    shared.call("POST", "sys/mounts/short", {"type": "pki", "config": {"max_lease_ttl": "87600h"}})
+    ending = {"common_name": "short root", "ttl": "1h", "key_type": "ec", "key_bits": 256}
+    shared.call("POST", "short/root/generate/internal", ending)
+    second_issuer(shared, "short", "mesh")
+    path = "short/issuer/mesh/sign-intermediate"
+    auth = VaultAuth("token", token_file=policy_token(shared, tmp_path, path))
+    plan = VaultIntermediateSettings(sign_path=path)
+    settings = VaultSettings(shared.address, auth=auth, mode="intermediate", intermediate=plan)
+    backend = build(settings, BackendContext("vault", CLOCK))
+    await backend.start()
+    try:
+        window = (await backend.issuer()).window
+    finally:
+        await backend.close()
+    assert window is not None
+    assert window[1] - CLOCK.now() > timedelta(hours=23)
 
 
 async def test_nothing_secret_is_said(shared: OpenBao, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,6 +64,15 @@ def test_what_a_mount_shows_is_not_what_a_role_signs_with() -> None:
     learn(known, intermediate(), root())
     learn(known, shown, signed=False)
     assert known.info(NOW).chain == (intermediate().certificate,)
+    assert known.info(NOW).roots == (root().certificate,), "nobody chose the one that is only shown"
+
+
+def test_one_that_is_shown_then_signs_has_signed() -> None:
+    known = Authorities()
+    learn(known, root(), signed=False)
+    learn(known, root())
+    learn(known, make_ca("shown"), signed=False)
+    assert (known.info(NOW).chain, known.info(NOW).roots) == ((root().certificate,), (root().certificate,))
 
 
 def test_near_its_end_the_one_shown_counts() -> None:

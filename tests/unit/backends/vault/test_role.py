@@ -64,20 +64,22 @@ def test_a_role_that_may_not_be_read_is_written_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "mount", "role"),
+    ("path", "mount", "role", "issuer"),
     [
-        ("pki/sign/istio-ca", "pki", "istio-ca"),
-        ("/v1/a/b/sign/role/", "a/b", "role"),
-        ("pki/sign-verbatim", "pki", None),
-        ("pki/sign-verbatim/role", "pki", None),
-        ("pki/issuer/one/sign/role", "pki", "role"),
-        ("pki/root/sign-intermediate", "pki", None),
-        ("somewhere/else", None, None),
+        ("pki/sign/istio-ca", "pki", "istio-ca", None),
+        ("/v1/a/b/sign/role/", "a/b", "role", None),
+        ("pki/sign-verbatim", "pki", None, None),
+        ("pki/sign-verbatim/role", "pki", None, None),
+        ("pki/issuer/one/sign/role", "pki", "role", "one"),
+        ("pki/issuer/one/sign-verbatim", "pki", None, "one"),
+        ("a/b/issuer/default/sign-intermediate", "a/b", None, "default"),
+        ("pki/root/sign-intermediate", "pki", None, None),
+        ("somewhere/else", None, None, None),
     ],
 )
-def test_the_path_tells_mount_and_role(path: str, mount: str | None, role: str | None) -> None:
+def test_the_path_tells_who_signs(path: str, mount: str | None, role: str | None, issuer: str | None) -> None:
     settings = VaultSettings("https://vault:8200", path, VaultAuth(role="r"))
-    assert (settings.mount, settings.role) == (mount, role)
+    assert (settings.mount, settings.role, settings.issuer) == (mount, role, issuer)
 
 
 @pytest.mark.parametrize(
