@@ -8,7 +8,7 @@ from typing import Any
 from backends.vault.answers import fault
 from backends.vault.backend import health
 from backends.vault.http import VaultHttp
-from backends.vault.login import Lease, LoginFailed, log_in, revoke
+from backends.vault.login import Lease, LoginFailed, Why, log_in, revoke
 from backends.vault.role import Wish, blind_fix, faults, fix, write
 from backends.vault.settings import VaultAuth, VaultSettings
 from signer.core.errors import BackendError
@@ -55,7 +55,7 @@ class _Check:
         try:
             lease = await asyncio.to_thread(log_in, self._settings, _SECONDS)
         except LoginFailed as error:
-            return [Finding("error", where, str(error), _login_fix(auth))], None
+            return [_no_login(where, auth, error)], None
         span = f"{lease.seconds:.0f} s" if lease.seconds else "ever"
         return [Finding("ok", where, f"login by {auth.method} works, for {span}")], lease
 
@@ -137,10 +137,21 @@ def _give_back(settings: VaultSettings, lease: Lease) -> None:
         return
 
 
+def _no_login(where: str, auth: VaultAuth, error: LoginFailed) -> Finding:
+    """Advise to write the role only where Vault itself was against it: a good one would lose what stands there."""
+    if error.why is Why.NO_ANSWER:
+        return NoAnswer("error", where, str(error))
+    if error.why is not Why.REFUSED or auth.method != "kubernetes":
+        return Finding("error", where, str(error))
+    text = (
+        f"{error}. Where the role {auth.role} does not bind the signer's account, write it anew; it is replaced whole, "
+        "so let policies be those that it has now:"
+    )
+    return Finding("error", where, text, _login_fix(auth))
+
+
 def _login_fix(auth: VaultAuth) -> str:
-    """For the seed's own mistakes: the role's bound account is istiod's, not the signer's."""
-    if auth.method != "kubernetes":
-        return ""
+    """For guides that bind istiod's account, not the signer's."""
     return (
         f"vault write auth/{auth.path}/role/{auth.role} bound_service_account_names=istio-signer "
         f"bound_service_account_namespaces=istio-system policies={auth.role} ttl=1h"

@@ -3,12 +3,23 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import hvac
 import requests
-from hvac.exceptions import VaultError
+from hvac.exceptions import (
+    BadGateway,
+    Forbidden,
+    InternalServerError,
+    InvalidRequest,
+    RateLimitExceeded,
+    Unauthorized,
+    VaultDown,
+    VaultError,
+    VaultNotInitialized,
+)
 
 from backends.vault.settings import Method, VaultAuth, VaultSettings
 from signer.core.types import Secret
@@ -16,6 +27,16 @@ from signer.core.types import Secret
 MAX_FILE_BYTES = 64 * 1024
 # What hvac raises: refusals, no connection, and answers that are none of Vault's.
 _FAULTS = (VaultError, requests.RequestException, KeyError, TypeError, ValueError)
+_REFUSALS = (InvalidRequest, Unauthorized, Forbidden)
+_ABSENCES = (
+    requests.ConnectionError,
+    requests.Timeout,
+    RateLimitExceeded,
+    InternalServerError,
+    VaultNotInitialized,
+    BadGateway,
+    VaultDown,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +55,23 @@ class Lease:
     ours: bool = True
 
 
+class Why(Enum):
+    """Where a login failed."""
+
+    SETUP = "here"
+    """A file, a certificate, an address that is none of Vault's."""
+    REFUSED = "in Vault"
+    """It has judged the credential or the role, and is against it."""
+    NO_ANSWER = "on the way"
+    """No connection, or a server that cannot answer now."""
+
+
 class LoginFailed(Exception):
     """No token; the message says why, and quotes no credential."""
+
+    def __init__(self, text: str, why: Why = Why.SETUP) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 def log_in(settings: VaultSettings, timeout: float) -> Lease:
@@ -48,7 +84,7 @@ def log_in(settings: VaultSettings, timeout: float) -> Lease:
         with _client(settings, timeout) as client:
             return _METHODS[settings.auth.method](client, settings.auth)
     except _FAULTS as error:
-        raise LoginFailed(_reason(settings.auth, error)) from None
+        raise _failed(settings.auth, error) from None
 
 
 def renew(settings: VaultSettings, lease: Lease, timeout: float) -> Lease:
@@ -58,7 +94,7 @@ def renew(settings: VaultSettings, lease: Lease, timeout: float) -> Lease:
             answer = client.auth.token.renew_self()["auth"]
         return Lease(lease.token, float(answer["lease_duration"]), bool(answer["renewable"]), lease.ours)
     except _FAULTS as error:
-        raise LoginFailed(_reason(settings.auth, error)) from None
+        raise _failed(settings.auth, error) from None
 
 
 def revoke(settings: VaultSettings, lease: Lease, timeout: float) -> None:
@@ -67,7 +103,7 @@ def revoke(settings: VaultSettings, lease: Lease, timeout: float) -> None:
         with _client(settings, timeout, lease.token) as client:
             client.auth.token.revoke_self()
     except _FAULTS as error:
-        raise LoginFailed(_reason(settings.auth, error)) from None
+        raise _failed(settings.auth, error) from None
 
 
 @contextmanager
@@ -149,6 +185,13 @@ def _text(path: Path) -> str:
     if not text:
         raise LoginFailed(f"{path}: is empty")
     return text
+
+
+def _failed(auth: VaultAuth, error: Exception) -> LoginFailed:
+    # An untrusted certificate is a connection error to the library; trying again does not mend it.
+    if isinstance(error, _ABSENCES) and not isinstance(error, requests.exceptions.SSLError):
+        return LoginFailed(_reason(auth, error), Why.NO_ANSWER)
+    return LoginFailed(_reason(auth, error), Why.REFUSED if isinstance(error, _REFUSALS) else Why.SETUP)
 
 
 def _reason(auth: VaultAuth, error: Exception) -> str:

@@ -4,12 +4,14 @@ import asyncio
 import subprocess
 from pathlib import Path
 
+import hvac
 import pytest
+import requests
 
 from backends.vault.live import TOKEN_VARIABLE, check_live
 from backends.vault.settings import VaultAuth, VaultSettings
 from backends.vault.spec import SPEC
-from signer.core.spec import BackendContext, Finding
+from signer.core.spec import BackendContext, Finding, NoAnswer
 from tests.mesh.pki import Authority, pem
 from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount, second_issuer
 from tests.vault.openbao import OpenBao
@@ -72,11 +74,18 @@ def test_the_issuer_that_signs_is_judged_not_the_default_one(operator: OpenBao, 
     assert look(settings) == []
 
 
-def test_the_reviewers_fix_keeps_the_rest_of_the_login(operator: OpenBao, tmp_path: Path) -> None:
-    mount, authority = "kube-live", pem(Authority.root("kubernetes").certificate)
-    operator.call("POST", f"sys/auth/{mount}", {"type": "kubernetes"})
+def kubernetes_mount(server: OpenBao, mount: str, **more: object) -> dict[str, object]:
+    """A login by tokens of a cluster that is not there; its configuration."""
+    authority = pem(Authority.root("kubernetes").certificate)
     config = {"kubernetes_host": "https://127.0.0.1:1", "kubernetes_ca_cert": authority, "disable_local_ca_jwt": True}
-    operator.call("POST", f"auth/{mount}/config", {**config, "token_reviewer_jwt": "e30.e30.c2ln"})
+    server.call("POST", f"sys/auth/{mount}", {"type": "kubernetes"})
+    server.call("POST", f"auth/{mount}/config", {**config, **more})
+    return config
+
+
+def test_the_reviewers_fix_keeps_the_rest_of_the_login(operator: OpenBao, tmp_path: Path) -> None:
+    mount = "kube-live"
+    config = kubernetes_mount(operator, mount, token_reviewer_jwt="e30.e30.c2ln")
     (tmp_path / "token").write_text("e30.e30.c2ln")
     auth = VaultAuth("kubernetes", mount=mount, role="signer", token_file=tmp_path / "token")
     settings = VaultSettings(operator.address, "pki/sign/istio-ca", auth)
@@ -85,6 +94,52 @@ def test_the_reviewers_fix_keeps_the_rest_of_the_login(operator: OpenBao, tmp_pa
     assert [f for f in look(settings) if "token_reviewer_jwt" in f.text] == []
     kept = operator.call("GET", f"auth/{mount}/config")["data"]
     assert {key: kept[key] for key in config} == config
+
+
+def kubernetes_login(server: OpenBao, token: Path) -> VaultSettings:
+    """Settings whose login a mount judges that knows no such role."""
+    if "kube-refuses/" not in server.call("GET", "sys/auth"):
+        kubernetes_mount(server, "kube-refuses")
+    auth = VaultAuth("kubernetes", mount="kube-refuses", role="signer", token_file=token)
+    return VaultSettings(server.address, "pki/sign/istio-ca", auth)
+
+
+def test_a_refused_login_gives_the_command_and_says_what_it_replaces(shared: OpenBao, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("e30.e30.c2ln")
+    (found,) = look(kubernetes_login(shared, tmp_path / "token"))
+    assert (type(found), "replaced whole" in found.text) == (Finding, True)
+    assert found.fix.startswith("vault write auth/kube-refuses/role/signer ")
+
+
+def test_a_login_that_fails_here_gives_no_command(shared: OpenBao, tmp_path: Path) -> None:
+    """It would replace a role that is right."""
+    (found,) = look(kubernetes_login(shared, tmp_path / "missing"))
+    assert (type(found), found.fix, "cannot be read" in found.text) == (Finding, "", True)
+
+
+FAILURES: list[tuple[Exception, type[Finding]]] = [
+    (requests.ConnectionError(), NoAnswer),
+    (requests.Timeout(), NoAnswer),
+    (hvac.exceptions.VaultDown(), NoAnswer),
+    (hvac.exceptions.InternalServerError(), NoAnswer),
+    (requests.exceptions.SSLError(), Finding),
+    (hvac.exceptions.InvalidPath(), Finding),
+    (KeyError("auth"), Finding),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), FAILURES, ids=[type(e).__name__ for e, _ in FAILURES])
+def test_who_did_not_answer_gets_no_command(
+    shared: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Finding]
+) -> None:
+    (tmp_path / "token").write_text("e30.e30.c2ln")
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(hvac.api.auth_methods.Kubernetes, "login", broken)
+    (found,) = look(kubernetes_login(shared, tmp_path / "token"))
+    assert (type(found), found.fix) == (kind, "")
 
 
 def test_sign_verbatim_is_warned_of(shared: OpenBao, tmp_path: Path) -> None:
