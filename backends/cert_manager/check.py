@@ -7,7 +7,9 @@ from backends.kube_requests.kind import conditions, is_true, words
 from backends.kube_requests.rights import Right, check_rights, requests_rights
 from backends.remote.roots import UnusableRoots, read_roots
 from signer.core.spec import BackendContext, Finding, NoAnswer
-from signer.kube.api import ApiUnavailable, KubeApi, NoCluster, connect
+from signer.kube.answer import ApiUnavailable
+from signer.kube.api import KubeApi, connect
+from signer.kube.connect import NoCluster
 
 _SECONDS = 5.0
 _GROUP, _PLURAL = "cert-manager.io", "certificaterequests"

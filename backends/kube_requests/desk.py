@@ -15,7 +15,8 @@ from backends.kube_requests.kind import BATCH, Manifest, RequestKind, Verdict
 from backends.kube_requests.refusals import fault_of, is_transient
 from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import BackendEvent, Meter
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
 from signer.kube.watch import Watch
 
 CALL_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """What an answer of the API server means for a certificate: pure."""
 
 from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
-from signer.kube.api import Answer
+from signer.kube.answer import Answer
 from signer.kube.watch import reason_of
 
 # Trying again soon may help; everything else stays as it is.

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from signer.core.spec import Finding, NoAnswer
-from signer.kube.api import ApiUnavailable, KubeApi
+from signer.kube.answer import ApiUnavailable
+from signer.kube.api import KubeApi
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SECONDS = 5.0

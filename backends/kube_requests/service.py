@@ -13,7 +13,9 @@ from backends.kube_requests.kind import BACKEND, BATCH, MANAGED_BY, MANAGER, Man
 from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent
 from signer.core.spec import BackendContext
-from signer.kube.api import ApiUnavailable, KubeApi, NoCluster, connect
+from signer.kube.answer import ApiUnavailable
+from signer.kube.api import KubeApi, connect
+from signer.kube.connect import NoCluster
 from signer.kube.watch import Watch
 
 _log = logging.getLogger("istio_signer.backend.kube_requests")

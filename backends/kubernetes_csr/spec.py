@@ -5,7 +5,8 @@ from backends.kubernetes_csr.backend import KubernetesCsrBackend
 from backends.kubernetes_csr.settings import FLOOR, KubernetesCsrSettings
 from backends.remote.roots import UnusableRoots, read_roots
 from signer.core.spec import BackendContext, BackendSpec, Finding
-from signer.kube.api import NoCluster, connect
+from signer.kube.api import connect
+from signer.kube.connect import NoCluster
 
 _GROUP, _PLURAL = "certificates.k8s.io", "certificatesigningrequests"
 

@@ -20,7 +20,8 @@ from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Backend, Clock
 from signer.core.spec import BackendContext
 from signer.core.types import ServerNames
-from signer.kube.api import KubeApi, NoCluster, connect
+from signer.kube.api import KubeApi, connect
+from signer.kube.connect import NoCluster
 from signer.observe.health import Health
 from signer.trust.bundle import LiveBundle
 from signer.trust.compose import TrustPolicy

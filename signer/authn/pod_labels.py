@@ -14,7 +14,8 @@ from urllib.parse import quote
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded
 from signer.core.ports import Authenticator, Clock
 from signer.core.types import Caller, Credentials, PodRef
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
 
 Labels = tuple[tuple[str, str], ...]
 # A change of a pod's labels counts this much later, at most.

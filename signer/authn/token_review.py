@@ -15,7 +15,8 @@ from typing import Any
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.identity import InvalidIdentity, SpiffeId, TrustDomain
 from signer.core.types import Caller, PodRef
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 METHOD = "token-review"

@@ -17,7 +17,9 @@ from signer.config.load import PREFIX, Loaded, load, variables
 from signer.config.model import Cluster, Config
 from signer.core.events import NoMeter
 from signer.core.spec import Finding, NoAnswer
-from signer.kube.api import ApiUnavailable, NoCluster, connect
+from signer.kube.answer import ApiUnavailable
+from signer.kube.api import connect
+from signer.kube.connect import NoCluster
 from signer.runtime.clock import SystemClock
 from signer.trust.serving import PairUnavailable
 from signer.trust.serving_sources import load_pair

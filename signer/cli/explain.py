@@ -32,7 +32,7 @@ from signer.core.identity import InvalidIdentity, SpiffeId
 from signer.core.types import Caller, Credentials, Grant, PodRef, Secret
 from signer.core.validity import decide
 from signer.issue.route import Route, Router
-from signer.kube.api import NoCluster
+from signer.kube.connect import NoCluster
 from signer.runtime.clock import SystemClock
 
 _ASSUMED = "assumed"

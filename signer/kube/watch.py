@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from signer.kube.api import Answer, ApiUnavailable, KubeApi, Stream
+from signer.kube.answer import Answer, ApiUnavailable, Stream
+from signer.kube.api import KubeApi
 
 _log = logging.getLogger("istio_signer.kube.watch")
 Manifest = dict[str, Any]

@@ -11,7 +11,7 @@ from signer.authn.token_review import ReviewPolicy, caller_of
 from signer.config.durations import MAX_SECONDS, parse_duration, show_duration
 from signer.core.errors import AuthenticationFailed, SignerError
 from signer.core.identity import TrustDomain
-from signer.kube.api import Answer
+from signer.kube.answer import Answer
 from tests.property.strategies import JSON
 from tests.support.clock import NOW
 from tests.support.refusals import is_one_line, refusal

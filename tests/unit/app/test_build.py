@@ -9,7 +9,7 @@ from signer.app.build import build_callers
 from signer.app.routing import build_router
 from signer.config.model import BackendSection, Cluster, Config, RouteSection
 from signer.issue.guard import Guarded, GuardPolicy
-from signer.kube.api import NoCluster
+from signer.kube.connect import NoCluster
 from tests.support.clock import FakeClock
 from tests.support.fakes import FakeBackend
 

@@ -10,7 +10,7 @@ from signer.authn import pod_labels
 from signer.authn.pod_labels import WithPodLabels, labels_of
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded, SignerError
 from signer.core.types import Caller, PodRef
-from signer.kube.api import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable
 from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, FakeAuthenticator, Switch, credentials
 from tests.support.waiting import give_up, settle

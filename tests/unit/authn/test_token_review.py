@@ -11,7 +11,8 @@ from signer.authn.token_review import PATH, ReviewPolicy, TokenReviewer, caller_
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, SignerError
 from signer.core.identity import TrustDomain
 from signer.core.types import PodRef
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
 from tests.support.fakes import CALLER, IDENTITY
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"

@@ -6,7 +6,9 @@ import pytest
 from aiohttp import web
 
 from signer.kube import api
-from signer.kube.api import ApiUnavailable, KubeApi, NoCluster, connect
+from signer.kube.answer import ApiUnavailable
+from signer.kube.api import KubeApi, connect
+from signer.kube.connect import NoCluster
 from tests.support.kubeconfig import kubeconfig
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"

@@ -6,7 +6,7 @@ from backends.kube_requests.kind import label_value
 from backends.kube_requests.refusals import fault_of, is_transient
 from backends.kube_requests.text import decoded, derived_name
 from signer.core.errors import BackendRefused, BackendUnavailable
-from signer.kube.api import Answer
+from signer.kube.answer import Answer
 
 MEANINGS: dict[int, type[Exception] | None] = {
     200: None,
