@@ -80,8 +80,8 @@ async def assemble(
     config, metrics, health = loaded.config, Metrics(), Health(PARTS)
     backends = build_backends(loaded, clock, metrics.meter)
     bundle = build_bundle(config, backends, health, clock)
-    watch = SigningMetrics(metrics)
-    guards = build_guards(config, backends, clock, watch)
+    tally = SigningMetrics(metrics)
+    guards = build_guards(config, backends, clock, tally)
     health.watch_breakers(lambda: {name: guarded.view() for name, guarded in guards.items()})
     callers = await build_callers(config, clock, _counter(metrics), issuer, lambda: pipeline.router.needs_pod_labels)
     limits = config.limits
@@ -94,7 +94,7 @@ async def assemble(
         bundle=bundle,
         observer=Recorder(metrics, sinks.audit),
         clock=clock,
-        watch=watch,
+        tally=tally,
     )
     pipeline = Pipeline(parts)
     service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))

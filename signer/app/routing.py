@@ -9,15 +9,15 @@ from signer.core.validity import ValidityPolicy
 from signer.issue.guard import Guarded, GuardPolicy
 from signer.issue.profile import Profile
 from signer.issue.route import Match, Route, Router
-from signer.issue.watch import Watch
+from signer.issue.tally import Tally
 
 
 def build_guards(
-    config: Config, backends: Mapping[str, Backend], clock: Clock, watch: Watch | None = None
+    config: Config, backends: Mapping[str, Backend], clock: Clock, tally: Tally | None = None
 ) -> dict[str, Guarded]:
     """Put each backend's guard in front of it."""
     return {
-        name: Guarded(backend, guard_policy(config.backends[name].guard, config.limits), clock, watch)
+        name: Guarded(backend, guard_policy(config.backends[name].guard, config.limits), clock, tally)
         for name, backend in backends.items()
     }
 

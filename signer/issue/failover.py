@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from signer.core.errors import BackendBusy, BackendTimeout, BackendUnavailable, SignerError
 from signer.core.ports import Backend
 from signer.issue.guard import Guarded
-from signer.issue.watch import Watch
+from signer.issue.tally import Tally
 
 T = TypeVar("T")
 # Of what is left, while another backend that would be asked follows: one that hangs must leave it a chance.
@@ -39,7 +39,7 @@ class Failover(Generic[T]):
         backends: In order of preference.
         work: What to do with one of them.
         ends: When it must be over, by the event loop's clock.
-        watch: Told of each change of backend.
+        tally: Told of each change of backend.
         chance: Numbers in [0, 1) for the pauses.
     """
 
@@ -49,7 +49,7 @@ class Failover(Generic[T]):
         backends: Sequence[Guarded],
         work: Callable[[Backend], Awaitable[T]],
         ends: float,
-        watch: Watch,
+        tally: Tally,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.backend = ""
@@ -60,7 +60,7 @@ class Failover(Generic[T]):
         self._route = route
         self._backends = backends
         self._work = work
-        self._watch = watch
+        self._tally = tally
         self._chance = chance
         self._now = asyncio.get_running_loop().time
 
@@ -87,7 +87,7 @@ class Failover(Generic[T]):
             guarded.log_bug(error)
         reason = error.reason if isinstance(error, SignerError) else "bug"
         self.passed_over.append(f"{guarded.name}: {type(error).__name__}: {reason[:MAX_REASON]}")
-        self._watch.failover(guarded.name, following.name)
+        self._tally.failover(guarded.name, following.name)
 
     async def _tried(self, guarded: Guarded, following: Sequence[Guarded]) -> T:
         """Try one backend; again only where it was unavailable, its breaker allows it, and there is time for it."""

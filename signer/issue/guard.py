@@ -12,7 +12,7 @@ from signer.core.ports import AnnouncesChange, AnswersAtOnce, Backend, Clock
 from signer.issue.admission import Admission
 from signer.issue.breaker import Breaker, BreakerView
 from signer.issue.rate import TokenBucket
-from signer.issue.watch import NoWatch, Result, Watch
+from signer.issue.tally import NoTally, Result, Tally
 from signer.observe.logs import frames_of
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Guarded:
         backend: The backend itself.
         policy: Its limits.
         clock: For rate and breaker.
-        watch: Told how each attempt ends.
+        tally: Told how each attempt ends.
         chance: Numbers in [0, 1) for jitter; nobody gains by guessing them.
     """
 
@@ -65,7 +65,7 @@ class Guarded:
         backend: Backend,
         policy: GuardPolicy,
         clock: Clock,
-        watch: Watch | None = None,
+        tally: Tally | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = backend.name
@@ -73,7 +73,7 @@ class Guarded:
         self.at_once = isinstance(backend, AnswersAtOnce) and backend.answers_at_once
         """Whether an attempt never waits, once it has its place."""
         self._backend = backend
-        self._watch = watch or NoWatch()
+        self._tally = tally or NoTally()
         self._places = Admission(policy.concurrency, policy.waiting, policy.patience, BackendBusy)
         self._bucket = None if policy.rate is None else TokenBucket(policy.rate, policy.burst, clock)
         self._breaker = Breaker(backend.name, policy.breaker_failures, policy.breaker_open, clock, chance)
@@ -114,21 +114,21 @@ class Guarded:
         try:
             self._breaker.check()
         except BackendUnavailable:
-            self._watch.attempt(self.name, "open")
+            self._tally.attempt(self.name, "open")
             raise
 
     async def _enter(self, seconds: float) -> None:
         try:
             await self._places.enter(min(self.policy.patience, seconds))
         except BackendBusy as error:
-            self._watch.attempt(self.name, "busy")
+            self._tally.attempt(self.name, "busy")
             raise BackendBusy(f"backend {self.name}: {error.reason}") from None
 
     def _admit(self) -> int:
         """The breaker may have opened during the wait. Only calls that will be made take a token of the rate."""
         self._check()
         if self._bucket is not None and not self._bucket.take():
-            self._watch.attempt(self.name, "busy")
+            self._tally.attempt(self.name, "busy")
             raise BackendBusy(f"backend {self.name}: its rate of {self.policy.rate:g} calls a second is used up")
         return self._breaker.admit()
 
@@ -139,7 +139,7 @@ class Guarded:
             self._blame(ticket, error, seconds)
             raise
         self._breaker.answered(ticket)
-        self._watch.attempt(self.name, "signed")
+        self._tally.attempt(self.name, "signed")
         return result
 
     async def _bounded(self, work: Callable[[Backend], Awaitable[T]], seconds: float) -> T:
@@ -162,7 +162,7 @@ class Guarded:
     def _blame(self, ticket: int, error: BaseException, seconds: float) -> None:
         """Say what a failure tells of the backend; callers' own mistakes and departures tell nothing."""
         result = result_of(error)
-        self._watch.attempt(self.name, result)
+        self._tally.attempt(self.name, result)
         if result == "refused":
             self._breaker.answered(ticket)
         elif result == "given_up" or (result == "timeout" and seconds < self.policy.fair):

@@ -23,8 +23,8 @@ from signer.issue.admission import Admission
 from signer.issue.request import IssueRequest, Order, describe_csr, describe_leaf, new_outcome
 from signer.issue.route import Route, Router
 from signer.issue.signing import Signing, SigningParts
+from signer.issue.tally import NoTally, Tally
 from signer.issue.trace import Trace
-from signer.issue.watch import NoWatch, Watch
 
 # What running out of time means, by the stage it happened in: an agent must not take a slow API server for a refusal.
 TIMEOUTS: dict[str, type[SignerError]] = {
@@ -42,7 +42,7 @@ class Parts:
 
     Attributes:
         chance: A source of numbers in [0, 1) for lifetimes' jitter.
-        watch: Told what happens on the way to the backends.
+        tally: Told what happens on the way to the backends.
     """
 
     admission: Admission
@@ -54,7 +54,7 @@ class Parts:
     clock: Clock
     # Jitter spreads renewals; nobody gains by guessing it.
     chance: Callable[[], float] = random.random
-    watch: Watch = field(default_factory=NoWatch)
+    tally: Tally = field(default_factory=NoTally)
 
 
 class Pipeline:
@@ -62,7 +62,7 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._signing = Signing(SigningParts(parts.bundle, parts.clock, parts.watch, parts.chance))
+        self._signing = Signing(SigningParts(parts.bundle, parts.clock, parts.tally, parts.chance))
         self.router = parts.router
         """The rules in use."""
 

@@ -15,8 +15,8 @@ from signer.issue.dedupe import Coalescer, Flight
 from signer.issue.failover import Failover
 from signer.issue.request import Order
 from signer.issue.route import Route
+from signer.issue.tally import Tally
 from signer.issue.trace import Trace
-from signer.issue.watch import Watch
 
 # An answer is remembered for so much of its certificate's life, and so many seconds at most.
 REMEMBERED_PART, MAX_REMEMBERED_SECONDS = 0.1, 60.0
@@ -43,7 +43,7 @@ class SigningParts:
 
     bundle: BundleSource
     clock: Clock
-    watch: Watch
+    tally: Tally
     chance: Callable[[], float] = random.random
 
 
@@ -91,7 +91,7 @@ class Signing:
             self._desk.forget(key)
             return None
         trace.outcome.backend, trace.outcome.coalesced = signed.backend, "remembered"
-        self._parts.watch.coalesced("remembered")
+        self._parts.tally.coalesced("remembered")
         return chain
 
     async def _alone(self, key: Hashable, route: Route, order: Order, trace: Trace) -> VerifiedChain:
@@ -112,7 +112,7 @@ class Signing:
             signed = await self._landed(flight, order, trace, joined and not again)
             chain = await self._accepted(key, signed, order, trace)
             if joined:
-                self._parts.watch.coalesced("in_flight")
+                self._parts.tally.coalesced("in_flight")
             return chain
 
     async def _accepted(self, key: Hashable, signed: Signed, order: Order, trace: Trace) -> VerifiedChain:
@@ -137,7 +137,7 @@ class Signing:
     def _start(self, route: Route, order: Order) -> Failover[Signed]:
         parts = self._parts
         work = partial(self._signed_by, route, order)
-        return Failover(route.name, route.backends, work, order.ends, parts.watch, parts.chance)
+        return Failover(route.name, route.backends, work, order.ends, parts.tally, parts.chance)
 
     async def _signed_by(self, route: Route, order: Order, backend: Backend) -> Signed:
         """One attempt at one backend."""

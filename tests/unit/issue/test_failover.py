@@ -19,7 +19,7 @@ from signer.issue.guard import Guarded, GuardPolicy
 from tests.support.clock import FakeClock
 from tests.support.fakes import FakeBackend
 from tests.support.line import Line
-from tests.support.watching import Watching
+from tests.support.tallying import Tallying
 
 _SOON = 0.1
 
@@ -76,7 +76,7 @@ async def test_an_open_successor_needs_no_time() -> None:
     line = Line(policy=GuardPolicy(attempts=1, breaker_failures=1))
     line.backends[0].signing.held = True
     guarded = [Guarded(backend, line.policy, line.clock) for backend in line.backends]
-    watch, now = Watching(), asyncio.get_running_loop().time
+    tally, now = Tallying(), asyncio.get_running_loop().time
 
     async def work(backend: object) -> float:
         return now()
@@ -84,7 +84,7 @@ async def test_an_open_successor_needs_no_time() -> None:
     line.backends[1].signing.fault = BackendUnavailable("down")
     with pytest.raises(BackendUnavailable):
         await guarded[1].attempt(lambda backend: backend.sign(None), 1.0)  # type: ignore[arg-type]
-    one = Failover("r", guarded, work, now() + 10.0, watch)
+    one = Failover("r", guarded, work, now() + 10.0, tally)
     assert one._budget(guarded[1:]) > 9.0
     assert one._budget(guarded[:1]) < 5.1
 
@@ -131,7 +131,7 @@ async def test_no_try_without_time() -> None:
 async def test_a_second_try_signs() -> None:
     """A hiccup costs a pause."""
     backend = FakeBackend("first")
-    watch, clock = Watching(), FakeClock()
+    tally, clock = Tallying(), FakeClock()
     faults = [BackendUnavailable("hiccup")]
 
     async def work(_: object) -> str:
@@ -140,16 +140,16 @@ async def test_a_second_try_signs() -> None:
         return "done"
 
     ends = asyncio.get_running_loop().time() + 5.0
-    one = Failover("r", [Guarded(backend, GuardPolicy(), clock, watch)], work, ends, watch, lambda: 0.0)
+    one = Failover("r", [Guarded(backend, GuardPolicy(), clock, tally)], work, ends, tally, lambda: 0.0)
     assert await one.run() == "done"
-    assert watch.attempts == [("first", "unavailable"), ("first", "signed")]
-    assert watch.failovers == []
+    assert tally.attempts == [("first", "unavailable"), ("first", "signed")]
+    assert tally.failovers == []
 
 
 async def test_open_breakers_fail_fast() -> None:
     """No backend is asked, no pause is made."""
-    clock, watch = FakeClock(), Watching()
-    guarded = [Guarded(FakeBackend(n), GuardPolicy(breaker_failures=1), clock, watch) for n in ("one", "two")]
+    clock, tally = FakeClock(), Tallying()
+    guarded = [Guarded(FakeBackend(n), GuardPolicy(breaker_failures=1), clock, tally) for n in ("one", "two")]
     calls = 0
 
     async def work(_: object) -> str:
@@ -160,24 +160,24 @@ async def test_open_breakers_fail_fast() -> None:
     loop = asyncio.get_running_loop()
     for _ in range(2):
         with pytest.raises(BackendUnavailable):
-            await Failover("r", guarded, work, loop.time() + 60.0, watch).run()
+            await Failover("r", guarded, work, loop.time() + 60.0, tally).run()
     start = loop.time()
     with pytest.raises(BackendUnavailable, match="breaker of backend two is open: down"):
-        await Failover("r", guarded, work, start + 60.0, watch).run()
+        await Failover("r", guarded, work, start + 60.0, tally).run()
     assert calls == 2
     assert loop.time() - start < 0.04
-    assert watch.failovers == [("one", "two")] * 3
+    assert tally.failovers == [("one", "two")] * 3
 
 
 async def test_no_time_at_all() -> None:
     """Nobody is asked for what nobody waits for."""
-    watch, asked = Watching(), list[object]()
+    tally, asked = Tallying(), list[object]()
 
     async def work(backend: object) -> None:
         asked.append(backend)
 
-    guarded = Guarded(FakeBackend("one"), GuardPolicy(), FakeClock(), watch)
+    guarded = Guarded(FakeBackend("one"), GuardPolicy(), FakeClock(), tally)
     past = asyncio.get_running_loop().time() - 1.0
     with pytest.raises(BackendTimeout, match="no time is left for backend one"):
-        await Failover("r", [guarded], work, past, watch).run()
-    assert (asked, watch.attempts) == ([], [])
+        await Failover("r", [guarded], work, past, tally).run()
+    assert (asked, tally.attempts) == ([], [])

@@ -19,8 +19,8 @@ from signer.issue.breaker import State
 from signer.issue.guard import Guarded, GuardPolicy
 from tests.support.clock import FakeClock
 from tests.support.fakes import AnnouncingBackend, FakeBackend
+from tests.support.tallying import Tallying
 from tests.support.waiting import give_up, settle
-from tests.support.watching import Watching
 
 _SOON = 0.02
 
@@ -31,9 +31,9 @@ class Guard:
     def __init__(self, backend: FakeBackend | None = None, **policy: Any) -> None:
         self.backend = backend or FakeBackend("one")
         self.clock = FakeClock()
-        self.watch = Watching()
+        self.tally = Tallying()
         limits = GuardPolicy(**policy)
-        self.guarded = Guarded(self.backend, limits, self.clock, self.watch, lambda: 0.0)
+        self.guarded = Guarded(self.backend, limits, self.clock, self.tally, lambda: 0.0)
 
     async def attempt(self, seconds: float = 60.0) -> str:
         """Pass the backend's probe."""
@@ -75,7 +75,7 @@ async def test_what_opens_the_breaker(error: Exception) -> None:
     with pytest.raises(BackendUnavailable, match="breaker of backend one is open"):
         await guard.attempt()
     assert guard.backend.probing.calls == 5
-    assert guard.watch.results[-1] == "open"
+    assert guard.tally.results[-1] == "open"
 
 
 @pytest.mark.parametrize("error", _NOT_BLAMED, ids=repr)
@@ -107,7 +107,7 @@ async def test_callers_that_go_away_are_nobodys_fault() -> None:
         task = guard.started()
         await settle()
         await give_up(task)
-    assert (guard.state, guard.watch.results) == (State.CLOSED, ["given_up"] * 20)
+    assert (guard.state, guard.tally.results) == (State.CLOSED, ["given_up"] * 20)
     guard.backend.probing.held = False
     assert await guard.attempt() == "done"
 
@@ -135,7 +135,7 @@ async def test_slow_is_told_as_slow() -> None:
         guard.backend.probing.held = True
         with pytest.raises(BackendTimeout, match=r"backend one: no answer within 0\.02 s"):
             await guard.attempt(seconds)
-        assert guard.watch.results == ["timeout"]
+        assert guard.tally.results == ["timeout"]
 
 
 async def test_short_deadlines_are_the_callers_choice() -> None:
@@ -159,7 +159,7 @@ async def test_places() -> None:
         await guard.attempt()
     guard.backend.probing.opened.set()
     assert [await first, await second] == ["done", "done"]
-    assert sorted(guard.watch.results) == ["busy", "signed", "signed"]
+    assert sorted(guard.tally.results) == ["busy", "signed", "signed"]
 
 
 async def test_waiting_for_a_place_is_short() -> None:

@@ -6,7 +6,7 @@ Result: TypeAlias = Literal["signed", "refused", "unavailable", "timeout", "busy
 Source: TypeAlias = Literal["in_flight", "remembered"]
 
 
-class Watch(Protocol):
+class Tally(Protocol):
     """Counts. Never raises, never blocks; every text comes from the configuration or from a closed set."""
 
     def attempt(self, backend: str, result: Result) -> None:
@@ -22,7 +22,7 @@ class Watch(Protocol):
         ...
 
 
-class NoWatch:
+class NoTally:
     """Counts nothing, for whoever does not look."""
 
     def attempt(self, backend: str, result: Result) -> None:

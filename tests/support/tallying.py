@@ -1,9 +1,9 @@
-"""A watch that keeps what it is told."""
+"""A tally that keeps what it is told."""
 
-from signer.issue.watch import Result, Source
+from signer.issue.tally import Result, Source
 
 
-class Watching:
+class Tallying:
     """Everything in order."""
 
     def __init__(self) -> None:
