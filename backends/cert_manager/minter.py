@@ -46,11 +46,8 @@ class CertManagerMinter:
         """Watch, clean up and follow the issuer's ConfigMap."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._service.run())
-            group.create_task(self._follow())
+            group.create_task(self._issuer.follow(self._service))
 
     async def close(self) -> None:
         """Delete what is left."""
         await self._service.close()
-
-    async def _follow(self) -> None:
-        await self._issuer.follow(self._service)

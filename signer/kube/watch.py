@@ -74,7 +74,6 @@ class Watch:
         self._version = ""
         self._failures = 0
         self._told = ""
-        self.synced = asyncio.Event()
         self.fault = "nothing has been listed yet"
         self.broken_since: float | None = time.monotonic()
 
@@ -108,7 +107,6 @@ class Watch:
 
     def _works(self) -> None:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
-        self.synced.set()
 
     async def _list(self) -> None:
         items: list[Manifest] = []
