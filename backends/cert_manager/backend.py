@@ -15,11 +15,8 @@ from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
 
 def open_service(settings: CertManagerSettings, context: BackendContext) -> RequestService:
     """Make the machinery behind a backend of these settings."""
-    own = settings.kubeconfig is not None
-    kubeconfig = settings.kubeconfig if own else context.kubeconfig
-    kube_context = settings.kube_context if own else context.kube_context
-    kind = CertificateRequests(settings.namespace)
-    return RequestService(kind, kubeconfig, kube_context, context, settings.preserve)
+    access = context.cluster(settings.kubeconfig, settings.kube_context)
+    return RequestService(CertificateRequests(settings.namespace), *access, context, settings.preserve)
 
 
 class CertManagerBackend:

@@ -33,10 +33,8 @@ def check(settings: CertManagerSettings, context: BackendContext) -> list[Findin
 async def check_live(settings: CertManagerSettings, context: BackendContext) -> list[Finding]:
     """Ask the API server: is cert-manager there, may we, is the issuer ready, is anybody approving?"""
     where = f"backends.{context.name}"
-    own = settings.kubeconfig is not None
-    access = (settings.kubeconfig, settings.kube_context) if own else (context.kubeconfig, context.kube_context)
     try:
-        api = await connect(*access)
+        api = await connect(*context.cluster(settings.kubeconfig, settings.kube_context))
     except NoCluster as error:
         return [Finding("error", where, str(error))]
     try:

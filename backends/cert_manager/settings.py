@@ -84,5 +84,7 @@ class CertManagerSettings:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.namespace):
             raise ValueError(f"namespace {self.namespace!a:.80} is none")
+        if self.kube_context is not None and self.kubeconfig is None:
+            raise ValueError("kube_context is a context of kubeconfig: give that too")
         if self.timeout <= timedelta(0):
             raise ValueError("timeout must be longer than zero")

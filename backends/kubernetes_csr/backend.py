@@ -19,8 +19,7 @@ class KubernetesCsrBackend:
         self.name = context.name
         self._settings = settings
         self._clock = context.clock
-        own = settings.kubeconfig is not None
-        access = (settings.kubeconfig, settings.kube_context) if own else (context.kubeconfig, context.kube_context)
+        access = context.cluster(settings.kubeconfig, settings.kube_context)
         self._service = RequestService(SigningRequests(settings.approve), *access, context, settings.preserve)
         self._ca = LearntCa(settings.roots_file, context)
 

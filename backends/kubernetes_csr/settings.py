@@ -42,5 +42,7 @@ class KubernetesCsrSettings:
             raise ValueError("signer_name must be domain/name, such as clusterissuers.cert-manager.io/istio-ca")
         if self.signer_domain and not _DOMAIN.fullmatch(self.signer_domain):
             raise ValueError("signer_domain must be a DNS name, such as clusterissuers.cert-manager.io")
+        if self.kube_context is not None and self.kubeconfig is None:
+            raise ValueError("kube_context is a context of kubeconfig: give that too")
         if self.timeout <= timedelta(0):
             raise ValueError("timeout must be longer than zero")

@@ -33,10 +33,8 @@ def check(settings: KubernetesCsrSettings, context: BackendContext) -> list[Find
 async def check_live(settings: KubernetesCsrSettings, context: BackendContext) -> list[Finding]:
     """Ask the API server what we may do; whether the signer answers only a request would show."""
     where = f"backends.{context.name}"
-    own = settings.kubeconfig is not None
-    access = (settings.kubeconfig, settings.kube_context) if own else (context.kubeconfig, context.kube_context)
     try:
-        api = await connect(*access)
+        api = await connect(*context.cluster(settings.kubeconfig, settings.kube_context))
     except NoCluster as error:
         return [Finding("error", where, str(error))]
     try:

@@ -1,10 +1,11 @@
 """Every key of the configuration, with its unit, its default and why it is there. Unknown keys are refused."""
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from signer.config.fields import (
     Address,
@@ -41,6 +42,12 @@ class Cluster(Section):
     """A context of that file; none means its current one."""
     tokens: Literal["review"] = "review"
     """How tokens are judged: ``review`` asks the API server (TokenReview)."""
+
+    @model_validator(mode="after")
+    def _context_of_a_file(self) -> "Cluster":
+        if self.context is not None and self.kubeconfig is None:
+            raise ValueError("context is one of kubeconfig: give that too")
+        return self
 
 
 class Authentication(Section):
@@ -129,7 +136,7 @@ class RouteSection(Section):
     """Who is signed by which backend; the first match decides."""
 
     name: str = ""
-    """For logs and ``explain``; its position where empty."""
+    """For logs and ``explain``, no two alike; its position where empty."""
     match: MatchSection = MatchSection()
     backends: Annotated[list[str], Field(min_length=1)]
     """In order of preference; the next one is asked only where the last did not answer. A refusal is an answer."""
@@ -240,6 +247,16 @@ class Config(Section):
     limits: Limits = Limits()
     logging: Logging = Logging()
     shutdown: Shutdown = Shutdown()
+
+    @field_validator("routes")
+    @classmethod
+    def _told_apart(cls, routes: list[RouteSection]) -> list[RouteSection]:
+        """Logs, the audit and ``explain`` know a route by its name alone."""
+        names = Counter(route.name or str(i) for i, route in enumerate(routes))
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"two routes have the same name: {', '.join(twice)}")
+        return routes
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":

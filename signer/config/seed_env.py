@@ -1,5 +1,8 @@
 """The ``VAULT_...`` variables of Istio's former Vault integration, taken as keys of a backend of type ``vault``.
 
+A seed is an installation that this signer starts from: a mesh whose certificates came from Vault by a guide for Istio,
+and whose manifests name Vault by these variables. They go on working as they stand.
+
 They set the keys of the one configured backend of that type, or make one named ``vault``. With several of that type
 they would be ambiguous, and are refused.
 """

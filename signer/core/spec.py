@@ -33,6 +33,10 @@ class BackendContext:
     kube_context: str | None = None
     meter: Meter = field(default_factory=NoMeter)
 
+    def cluster(self, kubeconfig: Path | None, kube_context: str | None) -> tuple[Path | None, str | None]:
+        """Give kubeconfig and context of a backend's cluster: its own, or the local one where it names none."""
+        return (self.kubeconfig, self.kube_context) if kubeconfig is None else (kubeconfig, kube_context)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

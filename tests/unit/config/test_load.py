@@ -82,6 +82,18 @@ WRONG: dict[str, tuple[str, str]] = {
     "default over maximum": ("certificates: {default_ttl: 2d}\n", "signer.yaml:3: certificates: default_ttl is longer"),
     "inside a list": ("clusters:\n  - id: a\n  - {id: b, tokens: x}\n", "signer.yaml:5: clusters.1.tokens: "),
     "cluster ids": ("clusters: [{id: a}, {id: a}]\n", "two clusters have the same id"),
+    "context of no file": (
+        "clusters:\n  - {context: east}\n",
+        "signer.yaml:4: clusters.0: context is one of kubeconfig",
+    ),
+    "routes of one name": (
+        "routes:\n  - {name: a, backends: [local]}\n  - {name: a, backends: [local]}\n",
+        "signer.yaml:3: routes: two routes have the same name: a",
+    ),
+    "a name that is a position": (
+        "routes:\n  - {name: '1', backends: [local]}\n  - {backends: [local]}\n",
+        "signer.yaml:3: routes: two routes have the same name: 1",
+    ),
     "route to nowhere": ("routes: [{backends: [vault]}]\n", "backend 'vault' is not defined; defined are local"),
     "serving by nobody": ("serving: {backend: vault}\n", "backend 'vault' is not defined"),
     "serving half": ("serving: {key_file: /k}\n", "signer.yaml:3: serving: certificate_file and key_file go together"),
