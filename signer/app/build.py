@@ -107,7 +107,7 @@ async def _connect(index: int, cluster: Cluster, opened: AsyncExitStack) -> Kube
     try:
         api = await connect(cluster.kubeconfig, cluster.context)
     except NoCluster as error:
-        raise NoCluster(f"clusters.{index}.kubeconfig: {error}") from None
+        raise type(error)(f"clusters.{index}.kubeconfig: {error}") from None
     opened.push_async_callback(api.close)
     return api
 

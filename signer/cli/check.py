@@ -19,7 +19,7 @@ from signer.core.events import NoMeter
 from signer.core.spec import Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import connect
-from signer.kube.connect import NoCluster
+from signer.kube.connect import NoCluster, NotInPod
 from signer.runtime.clock import SystemClock
 from signer.trust.serving import PairUnavailable
 from signer.trust.serving_sources import load_pair
@@ -152,6 +152,9 @@ async def _clusters(config: Config, live: bool) -> list[Finding]:
 async def _cluster(where: str, cluster: Cluster, live: bool) -> Finding:
     try:
         api = await connect(cluster.kubeconfig, cluster.context)
+    except NotInPod as error:
+        text = "not in a pod: run this there, or name a kubeconfig"
+        return Finding("error", where, str(error)) if live else Finding("warning", where, f"{cluster.id}: {text}")
     except NoCluster as error:
         return Finding("error", where, str(error))
     try:

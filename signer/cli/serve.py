@@ -14,7 +14,7 @@ from signer.cli.common import OK, REFUSED, USAGE, Failure, add_config, load_conf
 from signer.config.load import Loaded, load
 from signer.config.model import Logging
 from signer.core.identity import TrustDomain
-from signer.kube.connect import NoCluster
+from signer.kube.connect import NoCluster, NotInPod
 from signer.observe import logs
 from signer.observe.lines import LineSink
 from signer.runtime.clock import SystemClock
@@ -106,6 +106,8 @@ async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks, changed
     try:
         server = await _assemble(loaded, args.development, sinks, changed)
         await serve(server, stop, args.ready_file)
+    except NotInPod as error:
+        raise Failure(f"{error}, or use serve --development", USAGE) from None
     except NoCluster as error:
         raise Failure(str(error), USAGE) from None
     except OSError as error:

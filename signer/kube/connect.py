@@ -1,6 +1,7 @@
 """Opening a connection to an API server: from a kubeconfig, or as the pod's own service account."""
 
 import asyncio
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,10 @@ MAX_CONNECTIONS = 1000
 
 class NoCluster(Exception):
     """There is no usable connection configuration; the message says what is missing and what to do."""
+
+
+class NotInPod(NoCluster):
+    """A pod's own service account is to be used, and this process runs in no pod: nothing is wrong but the place."""
 
 
 async def open_client(kubeconfig: Path | None, context: str | None) -> ApiClient:
@@ -31,9 +36,9 @@ async def open_client(kubeconfig: Path | None, context: str | None) -> ApiClient
         await _load(configuration, kubeconfig, context)
         client = ApiClient(configuration=configuration)
     except ConfigException as error:
-        raise NoCluster(_advice(kubeconfig, str(error))) from None
+        raise _no_cluster(kubeconfig, str(error)) from None
     except Exception as error:  # noqa: BLE001  parsers of several libraries; their texts may quote the credentials
-        raise NoCluster(_advice(kubeconfig, type(error).__name__)) from None
+        raise _no_cluster(kubeconfig, type(error).__name__) from None
     _check_encrypted(configuration.host)
     return client
 
@@ -62,8 +67,10 @@ async def _load(configuration: Configuration, kubeconfig: Path | None, context: 
     )
 
 
-def _advice(kubeconfig: Path | None, fault: str) -> str:
+def _no_cluster(kubeconfig: Path | None, fault: str) -> NoCluster:
     """What to do. A kubeconfig's inline certificates go through temporary files, which a read-only root refuses."""
-    if kubeconfig is None:
-        return f"this is no pod of a cluster ({fault}); name a kubeconfig file, or use serve --development"
-    return f"{kubeconfig}: no usable kubeconfig: {fault}"
+    if kubeconfig is not None:
+        return NoCluster(f"{kubeconfig}: no usable kubeconfig: {fault}")
+    if not os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return NotInPod(f"this is no pod of a cluster ({fault}); name a kubeconfig file")
+    return NoCluster(f"the pod's service account cannot be used ({fault}); see automountServiceAccountToken")

@@ -13,6 +13,43 @@ from signer.core.spec import BackendContext, BackendSpec, Finding
 CONFIG = "backends: {local: {type: local, directory: /nowhere}}\n"
 
 
+CLUSTER = "clusters.0"
+
+
+def _found(config: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, str]:
+    """What is said of the only cluster."""
+    main(["check", "--config", str(config), "-o", "json", *options])
+    (finding,) = (found for found in json.loads(capsys.readouterr().out) if found["where"] == CLUSTER)
+    return {key: str(value) for key, value in finding.items()}
+
+
+def test_a_file_is_judged_before_its_pod_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody is to be asked it is no fault of the file that this machine is no pod."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    offline, live = _found(config, capsys), _found(config, capsys, "--live")
+    assert (offline["level"], "not in a pod: run this there, or name a kubeconfig" in offline["text"]) == (
+        "warning",
+        True,
+    )
+    assert (live["level"], "this is no pod of a cluster" in live["text"]) == ("error", True)
+    assert "--development" not in live["text"], "advice for whoever serves, not for a deployment"
+
+
+def test_a_pod_without_its_token_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    found = _found(config, capsys)
+    assert (found["level"], "automountServiceAccountToken" in found["text"]) == ("error", True)
+
+
 def _check(settings: LocalSettings, context: BackendContext) -> list[Finding]:
     raise KeyError("a secret")
 
