@@ -74,6 +74,8 @@ class Watch:
         self._version = ""
         self._failures = 0
         self._told = ""
+        self.synced = asyncio.Event()
+        """Set once everything was listed for the first time."""
         self.fault = "nothing has been listed yet"
         self.broken_since: float | None = time.monotonic()
 
@@ -107,6 +109,7 @@ class Watch:
 
     def _works(self) -> None:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
+        self.synced.set()
 
     async def _list(self) -> None:
         items: list[Manifest] = []

@@ -28,7 +28,7 @@ async def test_old_and_new_namespaces(place: Field) -> None:
         await until(lambda: place.text(second) == wanted.pem, 5, "the new namespace")
         assert time.monotonic() - before < 1.0
         await until(lambda: scene.distributor.complete, 5, "completeness")
-        assert scene.tally.results == {"written": 2}
+        await until(lambda: scene.tally.results == {"written": 2}, 2, "two writes")
     labels = place.map(first)["metadata"]["labels"]  # type: ignore[index]
     assert labels["istio.io/config"] == "true"
 
@@ -59,7 +59,7 @@ async def test_a_changed_bundle_goes_everywhere_and_costs_a_write_each(place: Fi
         assert not scene.distributor.complete
         await until(lambda: {place.text(n) for n in names} == {second.pem}, 5, "the second")
         await until(lambda: scene.distributor.complete, 5, "completeness")
-        assert scene.tally.results == {"written": 16}
+        await until(lambda: scene.tally.results == {"written": 16}, 2, "a write each, twice")
 
 
 async def test_a_restart_writes_only_what_is_missing(place: Field) -> None:
@@ -69,7 +69,7 @@ async def test_a_restart_writes_only_what_is_missing(place: Field) -> None:
     late = place.namespace()
     async with place.distributing(wanted) as scene:
         await until(lambda: scene.distributor.complete, 5, "the second run")
-        assert scene.tally.results == {"written": 1}
+        await until(lambda: scene.tally.results == {"written": 1}, 2, "one write")
     assert {place.text(n) for n in [*names, late]} == {wanted.pem}
 
 
