@@ -3,6 +3,7 @@
 from backends.cert_manager.backend import CertManagerBackend
 from backends.cert_manager.check import check, check_live
 from backends.cert_manager.minter import CertManagerMinter
+from backends.cert_manager.rotate import CertManagerRotator
 from backends.cert_manager.settings import CertManagerSettings
 from backends.intermediate.backend import IntermediateBackend
 from signer.core.ports import Backend
@@ -16,4 +17,4 @@ def build(settings: CertManagerSettings, context: BackendContext) -> Backend:
     return IntermediateBackend(CertManagerMinter(settings, context), settings.intermediate, context)
 
 
-SPEC = BackendSpec("cert-manager", CertManagerSettings, build, check, check_live)
+SPEC = BackendSpec("cert-manager", CertManagerSettings, build, check, check_live, rotator=CertManagerRotator)

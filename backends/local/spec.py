@@ -8,6 +8,7 @@ from backends.local.backend import LocalBackend, LocalSettings
 from backends.local.ca import load_ca
 from backends.local.files import read_files
 from backends.local.minter import LocalMinter, minting_fault
+from backends.local.rotate import LocalRotator
 from signer.core import keys
 from signer.core.ports import Backend
 from signer.core.spec import BackendContext, BackendSpec, Finding
@@ -46,4 +47,4 @@ def _findings(settings: LocalSettings, context: BackendContext, ca: HeldCa) -> l
     return findings
 
 
-SPEC = BackendSpec("local", LocalSettings, build, check)
+SPEC = BackendSpec("local", LocalSettings, build, check, rotator=LocalRotator)

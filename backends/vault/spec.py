@@ -5,6 +5,7 @@ from backends.vault.backend import VaultBackend
 from backends.vault.check import check
 from backends.vault.live import check_live
 from backends.vault.minter import VaultMinter
+from backends.vault.rotate import VaultRotator
 from backends.vault.settings import VaultSettings
 from signer.core.ports import Backend
 from signer.core.spec import BackendContext, BackendSpec
@@ -17,4 +18,4 @@ def build(settings: VaultSettings, context: BackendContext) -> Backend:
     return IntermediateBackend(VaultMinter(settings, context), settings.intermediate, context)
 
 
-SPEC = BackendSpec("vault", VaultSettings, build, check, check_live)
+SPEC = BackendSpec("vault", VaultSettings, build, check, check_live, rotator=VaultRotator)

@@ -58,6 +58,7 @@ class Rotation:
         backend: Whose root it is.
         old: The roots that are to go.
         new: The one that comes; None until the CA has made it.
+        handle: What the operator named for the CA to sign with next, such as an issuer; empty where the CA makes it.
         since: When the phase was entered, UTC.
     """
 
@@ -67,6 +68,7 @@ class Rotation:
     old: tuple[x509.Certificate, ...]
     since: datetime
     new: x509.Certificate | None = None
+    handle: str = ""
 
     @property
     def over(self) -> bool:

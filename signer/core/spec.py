@@ -8,6 +8,7 @@ from typing import Any
 
 from signer.core.events import Meter, NoMeter
 from signer.core.ports import Backend, Clock
+from signer.core.rotator import RootRotator
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,28 @@ async def nothing_live(_: Any, __: BackendContext) -> list[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
+class RotateOptions:
+    """What an operator says of the issuer that comes, for ``istio-signer rotate-root start``.
+
+    Attributes:
+        issuer: Its name at the CA, where somebody has made it already.
+        root_file: PEM, its root, where the CA does not show it.
+        next_directory: A whole CA directory to take over, where somebody has made one.
+        root_directory: Gets the root's key where this program makes the root.
+        secret: ``NAMESPACE/NAME`` of the Secret that the CA's directory is mounted from.
+    """
+
+    issuer: str = ""
+    root_file: Path | None = None
+    next_directory: Path | None = None
+    root_directory: Path | None = None
+    secret: str = ""
+
+
+NewRotator = Callable[[Any, BackendContext, RotateOptions], RootRotator]
+
+
+@dataclass(frozen=True, slots=True)
 class BackendSpec:
     """What the registry holds of a backend.
 
@@ -76,6 +99,7 @@ class BackendSpec:
         check: Looks at what the settings point to and says what it finds; no side effect, nothing leaves the machine.
         check_live: Asks the far side what would stand in the way of signing (``istio-signer check --live``); changes
             nothing there, ends within half a minute. An answer that cannot be had is a finding too.
+        rotator: Makes what replaces the root that it signs under; None where that cannot be done from here.
     """
 
     name: str
@@ -83,3 +107,4 @@ class BackendSpec:
     build: Callable[[Any, BackendContext], Backend]
     check: Callable[[Any, BackendContext], list[Finding]]
     check_live: Callable[[Any, BackendContext], Awaitable[list[Finding]]] = nothing_live
+    rotator: NewRotator | None = None

@@ -127,6 +127,7 @@ def _encode_rotation(rotation: Rotation | None) -> dict[str, Any] | None:
         "since": rotation.since.isoformat(),
         "old": [pem(c) for c in rotation.old],
         "new": pem(rotation.new) if rotation.new is not None else None,
+        "handle": rotation.handle,
     }
 
 
@@ -165,7 +166,7 @@ def _decode_rotation(item: Any) -> Rotation | None:
         return None
     old = tuple(x509.load_pem_x509_certificate(text.encode()) for text in item["old"])
     new = x509.load_pem_x509_certificate(item["new"].encode()) if item["new"] is not None else None
-    return Rotation(item["id"], item["backend"], Phase(item["phase"]), old, _moment(item["since"]), new)
+    return Rotation(item["id"], item["backend"], Phase(item["phase"]), old, _moment(item["since"]), new, item["handle"])
 
 
 def _moment(text: str) -> datetime:

@@ -1,0 +1,1 @@
+"""Root rotation, step by step: what is written down, what is waited for, what is done."""
