@@ -5,7 +5,7 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from signer.core.rotator import RotationRefused
@@ -129,7 +129,7 @@ class SecretPlace:
     async def save(self, changes: Mapping[str, bytes | None]) -> None:
         """See ``CaPlace``."""
         secret = await self._get()
-        data = dict(secret.get("data") or {})
+        data: dict[str, str] = dict(secret.get("data") or {})
         for name, value in changes.items():
             data.pop(name, None)
             if value is not None:
@@ -141,10 +141,10 @@ class SecretPlace:
         """Close the connection."""
         await self._api.close()
 
-    async def _get(self) -> dict[str, object]:
+    async def _get(self) -> dict[str, Any]:
         return (await self._call("GET", None)).body
 
-    async def _call(self, method: str, body: dict[str, object] | None) -> Answer:
+    async def _call(self, method: str, body: dict[str, Any] | None) -> Answer:
         try:
             answer = await self._api.call(method, self._path, _SECONDS, body)
         except ApiUnavailable as error:
