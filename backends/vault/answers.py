@@ -43,6 +43,11 @@ UNAVAILABLE: dict[int, str] = {
 }
 
 
+REFUSED: dict[int, str] = {
+    403: ". Does a policy of this login allow update there? Ask: istio-signer check --live",
+}
+
+
 def fault(reply: Reply, doing: str) -> BackendError | None:
     """Say what a reply means for a request, or None where it is a success."""
     status = reply.status
@@ -50,7 +55,7 @@ def fault(reply: Reply, doing: str) -> BackendError | None:
         return None
     if status in UNAVAILABLE or status >= 500:
         return BackendUnavailable(f"{doing}: HTTP {status}, {UNAVAILABLE.get(status, 'server error')}: {reply.words}")
-    return BackendRefused(f"{doing}: HTTP {status}: {reply.words}")
+    return BackendRefused(f"{doing}: HTTP {status}: {reply.words}{REFUSED.get(status, '')}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from backends.vault.answers import fault
 from backends.vault.backend import health
 from backends.vault.http import VaultHttp
 from backends.vault.login import Lease, LoginFailed, Why, log_in, revoke
+from backends.vault.policy import ASK, allowed, policy_fix
 from backends.vault.role import Wish, blind_fix, faults, fix, write
 from backends.vault.settings import VaultAuth, VaultSettings
 from signer.core.errors import BackendError
@@ -21,7 +22,7 @@ TOKEN_VARIABLE = "VAULT_TOKEN"  # noqa: S105  the name, not the token
 
 
 async def check_live(settings: VaultSettings, context: BackendContext) -> list[Finding]:
-    """Ask Vault: is it up, does the login work, does the role sign Istio's CSRs?"""
+    """Ask Vault: is it up, does the login work, may it sign, does the role sign Istio's CSRs?"""
     http = VaultHttp(settings)
     try:
         return await _Check(settings, context, http).run()
@@ -45,7 +46,8 @@ class _Check:
             return [NoAnswer("error", f"{self._where}.address", error.reason)]
         login, lease = await self._login()
         try:
-            return [*login, *await self._looked_up(lease)]
+            may = await self._may_sign(lease.token) if lease is not None else []
+            return [*login, *may, *await self._looked_up(lease)]
         finally:
             if lease is not None and lease.ours:
                 await asyncio.to_thread(_give_back, self._settings, lease)
@@ -58,6 +60,26 @@ class _Check:
             return [_no_login(where, auth, error)], None
         span = f"{lease.seconds:.0f} s" if lease.seconds else "ever"
         return [Finding("ok", where, f"login by {auth.method} works, for {span}")], lease
+
+    async def _may_sign(self, token: Secret) -> list[Finding]:
+        """Ask with the signer's own token: an operator's stronger one says nothing of it."""
+        path, where = self._settings.path, f"{self._where}.{self._settings.path_key}"
+        try:
+            reply = await self._http.call("POST", ASK, _SECONDS, {"paths": [path]}, token)
+        except BackendError as error:
+            return [NoAnswer("error", where, f"{ASK}: {error.reason}")]
+        may = allowed(reply, path)
+        if may is None:
+            return [Finding("ok", where, f"{path}: this login may not ask whether it may sign there")]
+        if may:
+            return [Finding("ok", where, f"{path}: a policy of this login allows update")]
+        own = await self._read("auth/token/lookup-self", token) or {}
+        policies = [str(name) for name in own.get("policies") or []]
+        text = (
+            f"{path}: no policy of this login allows update there; its policies: {', '.join(policies) or 'unknown'}. "
+            "This adds the right to one of them (not where it is JSON), or makes one for the login's role to name:"
+        )
+        return [Finding("error", where, text, policy_fix(policies, path))]
 
     async def _looked_up(self, lease: Lease | None) -> list[Finding]:
         stronger = os.environ.get(TOKEN_VARIABLE, "").strip()
@@ -82,7 +104,7 @@ class _Check:
         mount, role = self._settings.mount, self._settings.role
         if mount is None or role is None or self._settings.mode == "intermediate":
             return []
-        path, where = f"{mount}/roles/{role}", f"{self._where}.sign_path"
+        path, where = f"{mount}/roles/{role}", f"{self._where}.{self._settings.path_key}"
         wish = self._wish()
         if found is None:
             text = (
@@ -113,7 +135,7 @@ class _Check:
         )
         # Not "write": it would empty the fields that it does not name, such as where CRLs are found.
         command = f"vault patch {shlex.quote(path)} leaf_not_after_behavior=truncate"
-        return [Finding("warning", f"{self._where}.sign_path", text, command)]
+        return [Finding("warning", f"{self._where}.{self._settings.path_key}", text, command)]
 
     async def _reviewer(self, token: Secret) -> list[Finding]:
         auth = self._settings.auth

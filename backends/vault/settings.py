@@ -114,8 +114,7 @@ class VaultSettings:
                 f"address {self.address}: by http tokens can be read on the way; use https, or set allow_http: true"
             )
         if not self.path:
-            key = "sign_path" if self.mode == "direct" else "intermediate.sign_path"
-            raise ValueError(f"{key} is missing: the path that signs, such as pki/sign/istio-ca")
+            raise ValueError(f"{self.path_key} is missing: the path that signs, such as pki/sign/istio-ca")
         if self.timeout <= timedelta(0):
             raise ValueError("timeout must be longer than zero")
 
@@ -124,6 +123,11 @@ class VaultSettings:
         """The path that signs in this mode, without slashes around it and without ``v1/``."""
         path = self.sign_path if self.mode == "direct" else self.intermediate.sign_path or self.sign_path
         return path.strip("/").removeprefix("v1/")
+
+    @property
+    def path_key(self) -> str:
+        """The key that holds that path."""
+        return "sign_path" if self.mode == "direct" else "intermediate.sign_path"
 
     @property
     def mount(self) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import hvac
@@ -9,7 +10,7 @@ import pytest
 import requests
 
 from backends.vault.live import TOKEN_VARIABLE, check_live
-from backends.vault.settings import VaultAuth, VaultSettings
+from backends.vault.settings import VaultAuth, VaultIntermediateSettings, VaultSettings
 from backends.vault.spec import SPEC
 from signer.core.spec import BackendContext, Finding, NoAnswer
 from tests.mesh.pki import Authority, pem
@@ -94,6 +95,35 @@ def test_the_reviewers_fix_keeps_the_rest_of_the_login(operator: OpenBao, tmp_pa
     assert [f for f in look(settings) if "token_reviewer_jwt" in f.text] == []
     kept = operator.call("GET", f"auth/{mount}/config")["data"]
     assert {key: kept[key] for key in config} == config
+
+
+PATHS = {"direct": "pki/sign/istio-ca", "intermediate": "pki/root/sign-intermediate"}
+
+
+def settings_of(server: OpenBao, mode: str, token: Path) -> VaultSettings:
+    """Of either mode."""
+    auth, plan = VaultAuth("token", token_file=token), VaultIntermediateSettings(sign_path=PATHS["intermediate"])
+    direct = VaultSettings(server.address, PATHS["direct"], auth)
+    return direct if mode == "direct" else replace(direct, mode="intermediate", intermediate=plan)
+
+
+@pytest.mark.parametrize("mode", PATHS)
+def test_a_policy_that_lacks_the_signing_path_is_found_and_mended(operator: OpenBao, tmp_path: Path, mode: str) -> None:
+    """By the signer's own token, whatever the operator's may do; what else the policy allows stays."""
+    settings = settings_of(operator, mode, policy_token(operator, tmp_path))
+    operator.cli("policy", "write", "signer", "-", stdin='path "other/path" { capabilities = ["read"] }')
+    (found,) = (f for f in look(settings) if "no policy of this login" in f.text)
+    assert (found.level, found.where) == ("error", f"backends.vault.{settings.path_key}")
+    run(operator, found.fix)
+    assert not any("no policy" in f.text for f in look(settings))
+    policy = operator.call("GET", "sys/policies/acl/signer")["data"]["policy"]
+    assert "other/path" in policy
+    assert PATHS[mode] in policy
+
+
+def test_a_login_that_may_not_even_ask_is_not_blamed(shared: OpenBao, tmp_path: Path) -> None:
+    token = policy_token(shared, tmp_path, PATHS["direct"], no_default_policy=True)
+    assert not any("policy" in f.text for f in look(settings_of(shared, "direct", token)))
 
 
 def kubernetes_login(server: OpenBao, token: Path) -> VaultSettings:

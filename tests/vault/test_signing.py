@@ -126,7 +126,7 @@ async def test_the_roles_refusal_is_told_in_vaults_words(new_server: Callable[[]
 
 async def test_a_policy_that_does_not_allow_it_is_a_refusal(shared: OpenBao, tmp_path: Path) -> None:
     async with opened(shared, policy_token(shared, tmp_path, "other/path"), "pki/sign/istio-ca") as backend:
-        with pytest.raises(BackendRefused, match=r"HTTP 403: .*permission denied"):
+        with pytest.raises(BackendRefused, match=r"HTTP 403: .*permission denied.*check --live"):
             await backend.sign(request())
 
 
