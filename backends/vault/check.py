@@ -21,6 +21,9 @@ def check(settings: VaultSettings, context: BackendContext) -> list[Finding]:
             "meshes name a role: MOUNT/sign/ROLE"
         )
         findings.append(Finding("warning", f"{where}.sign_path", text))
+    if settings.mode == "intermediate" and settings.makes_leaves_only:
+        text = f"{settings.path} signs leaves, never a CA: name a path such as pki/root/sign-intermediate"
+        findings.append(Finding("error", f"{where}.{settings.path_key}", text))
     if settings.roots_file is not None:
         findings.append(_roots(settings, where))
     return [*findings, *_missing_files(settings, where)]

@@ -166,8 +166,8 @@ def _no_login(where: str, auth: VaultAuth, error: LoginFailed) -> Finding:
     if error.why is not Why.REFUSED or auth.method != "kubernetes":
         return Finding("error", where, str(error))
     text = (
-        f"{error}. Where the role {auth.role} does not bind the signer's account, write it anew; it is replaced whole, "
-        "so let policies be those that it has now:"
+        f"{error}. Where the role {auth.login_role} does not bind the signer's account, write it anew; it is replaced "
+        "whole, so let policies be those that it has now:"
     )
     return Finding("error", where, text, _login_fix(auth))
 
@@ -175,6 +175,6 @@ def _no_login(where: str, auth: VaultAuth, error: LoginFailed) -> Finding:
 def _login_fix(auth: VaultAuth) -> str:
     """For guides that bind istiod's account, not the signer's."""
     return (
-        f"vault write auth/{auth.path}/role/{auth.role} bound_service_account_names=istio-signer "
-        f"bound_service_account_namespaces=istio-system policies={auth.role} ttl=1h"
+        f"vault write auth/{auth.path}/role/{auth.login_role} bound_service_account_names=istio-signer "
+        f"bound_service_account_namespaces=istio-system policies={auth.login_role} ttl=1h"
     )

@@ -130,11 +130,11 @@ def _client(settings: VaultSettings, timeout: float, token: Secret | None = None
 
 def _kubernetes(client: Any, auth: VaultAuth) -> Lease:
     jwt = _text(auth.token_path)
-    return _granted(client.auth.kubernetes.login(auth.role, jwt, use_token=False, mount_point=auth.path))
+    return _granted(client.auth.kubernetes.login(auth.login_role, jwt, use_token=False, mount_point=auth.path))
 
 
 def _jwt(client: Any, auth: VaultAuth) -> Lease:
-    return _granted(client.auth.jwt.jwt_login(auth.role, _text(auth.token_path), use_token=False, path=auth.path))
+    return _granted(client.auth.jwt.jwt_login(auth.login_role, _text(auth.token_path), use_token=False, path=auth.path))
 
 
 def _approle(client: Any, auth: VaultAuth) -> Lease:

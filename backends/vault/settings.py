@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from backends.intermediate.minting import IntermediateSettings
 
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+DEFAULT_ROLE = "istio-ca"
 Method = Literal["kubernetes", "jwt", "approle", "cert", "token"]
 # What follows the mount in the paths of the PKI engine.
 _PKI_VERBS = re.compile(r"(?P<mount>.+?)/(?:sign|sign-verbatim|issuer|root|intermediate)(?:/.*)?")
@@ -23,7 +24,8 @@ class VaultAuth:
     Attributes:
         method: ``kubernetes`` (the pod's own token), ``jwt``, ``approle``, ``cert`` (client certificate) or ``token``.
         mount: Where the method is mounted, without ``auth/``; its name where empty.
-        role: The role to log in with; for ``cert`` the name of the certificate's role, if any.
+        role: The role to log in with; for ``kubernetes`` and ``jwt`` ``istio-ca`` where empty, for ``cert`` the name of
+            the certificate's role, if any.
         token_file: The token of ``kubernetes``, ``jwt`` and ``token``, read anew at each login.
         role_id: For ``approle``.
         secret_id_file: For ``approle``, read anew at each login.
@@ -51,14 +53,19 @@ class VaultAuth:
         return self.mount.strip("/").removeprefix("auth/").removesuffix("/login") or self.method
 
     @property
+    def login_role(self) -> str:
+        """The role to log in with; empty where the method has none."""
+        return self.role or (DEFAULT_ROLE if self.method in ("kubernetes", "jwt") else "")
+
+    @property
     def token_path(self) -> Path:
         """Where the token lies; for ``kubernetes`` the pod's own by default."""
         return self.token_file or SERVICE_ACCOUNT_TOKEN
 
 
 _NEEDED: dict[Method, tuple[str, ...]] = {
-    "kubernetes": ("role",),
-    "jwt": ("role", "token_file"),
+    "kubernetes": (),
+    "jwt": ("token_file",),
     "approle": ("role_id", "secret_id_file"),
     "cert": ("certificate_file", "key_file"),
     "token": ("token_file",),
@@ -82,7 +89,7 @@ class VaultSettings:
 
     Attributes:
         address: Such as ``https://vault.vault.svc:8200``.
-        sign_path: Where CSRs are signed, such as ``pki/sign/istio-ca`` or ``pki/sign-verbatim``.
+        sign_path: For ``mode: direct``: where CSRs are signed, such as ``pki/sign/istio-ca`` or ``pki/sign-verbatim``.
         auth: How to log in.
         namespace: Of Vault Enterprise or OpenBao; none where empty.
         ca_file: PEM, whom to trust for Vault's TLS; the system's CAs where none is given. Re-read when it changes.
@@ -96,7 +103,7 @@ class VaultSettings:
 
     address: str
     sign_path: str = ""
-    auth: VaultAuth = field(default_factory=lambda: VaultAuth(role="istio-ca"))
+    auth: VaultAuth = field(default_factory=VaultAuth)
     namespace: str = ""
     ca_file: Path | None = None
     roots_file: Path | None = None
@@ -114,14 +121,15 @@ class VaultSettings:
                 f"address {self.address}: by http tokens can be read on the way; use https, or set allow_http: true"
             )
         if not self.path:
-            raise ValueError(f"{self.path_key} is missing: the path that signs, such as pki/sign/istio-ca")
+            example = "pki/sign/istio-ca" if self.mode == "direct" else "pki/root/sign-intermediate"
+            raise ValueError(f"{self.path_key} is missing: the path that signs, such as {example}")
         if self.timeout <= timedelta(0):
             raise ValueError("timeout must be longer than zero")
 
     @property
     def path(self) -> str:
         """The path that signs in this mode, without slashes around it and without ``v1/``."""
-        path = self.sign_path if self.mode == "direct" else self.intermediate.sign_path or self.sign_path
+        path = self.sign_path if self.mode == "direct" else self.intermediate.sign_path
         return path.strip("/").removeprefix("v1/")
 
     @property
@@ -153,6 +161,12 @@ class VaultSettings:
     def is_verbatim(self) -> bool:
         """Whether leaves are signed just as their CSRs stand, without a role's rules."""
         return self.mode == "direct" and "sign-verbatim" in self.path.split("/")
+
+    @property
+    def makes_leaves_only(self) -> bool:
+        """Whether the path is one of the PKI engine's that never make a CA."""
+        verbs = self.path[len(self.mount) + 1 :].split("/") if self.mount else []
+        return not {"sign", "sign-verbatim"}.isdisjoint(verbs[:1] + verbs[2:3])
 
     @property
     def base(self) -> str:

@@ -53,6 +53,13 @@ def test_they_win_over_the_one_backend_of_the_file(tmp_path: Path) -> None:
     assert settings.timeout.total_seconds() == 3
 
 
+def test_the_file_may_leave_the_role_to_them(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("backends: {pki: {type: vault, auth: {mount: other}}}")
+    settings = vault(loaded({name: SEED[name] for name in ("VAULT_ADDR", "VAULT_SIGN_CSR_PATH")}, file), "pki")
+    assert (settings.auth.path, settings.auth.login_role) == ("other", "istio-ca")
+
+
 def test_with_two_backends_they_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     one = "{type: vault, address: 'https://old:8200', sign_path: a/sign/b, auth: {role: old}}"

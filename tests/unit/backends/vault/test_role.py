@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from backends.vault.role import RULES, Wish, blind_fix, faults, fix
-from backends.vault.settings import VaultAuth, VaultSettings
 
 WISH = Wish("cluster.local", timedelta(hours=24))
 RIGHT: dict[str, Any] = {rule.key: rule.wanted(WISH) for rule in RULES} | {"max_ttl": 259200}
@@ -61,36 +60,3 @@ def test_a_field_that_the_server_does_not_know_breaks_nothing() -> None:
 
 def test_a_role_that_may_not_be_read_is_written_anew() -> None:
     assert '"require_cn": false' in blind_fix("pki/roles/x", WISH)
-
-
-@pytest.mark.parametrize(
-    ("path", "mount", "role", "issuer"),
-    [
-        ("pki/sign/istio-ca", "pki", "istio-ca", None),
-        ("/v1/a/b/sign/role/", "a/b", "role", None),
-        ("pki/sign-verbatim", "pki", None, None),
-        ("pki/sign-verbatim/role", "pki", None, None),
-        ("pki/issuer/one/sign/role", "pki", "role", "one"),
-        ("pki/issuer/one/sign-verbatim", "pki", None, "one"),
-        ("a/b/issuer/default/sign-intermediate", "a/b", None, "default"),
-        ("pki/root/sign-intermediate", "pki", None, None),
-        ("somewhere/else", None, None, None),
-    ],
-)
-def test_the_path_tells_who_signs(path: str, mount: str | None, role: str | None, issuer: str | None) -> None:
-    settings = VaultSettings("https://vault:8200", path, VaultAuth(role="r"))
-    assert (settings.mount, settings.role, settings.issuer) == (mount, role, issuer)
-
-
-@pytest.mark.parametrize(
-    "address", ["vault:8200", "ftp://vault", "https://", "https://user:pass@vault", "http://vault"]
-)
-def test_addresses_that_are_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="address"):
-        VaultSettings(address, "pki/sign/x", VaultAuth(role="r"))
-
-
-@pytest.mark.parametrize("method", ["kubernetes", "jwt", "approle", "cert", "token"])
-def test_a_method_says_what_it_needs(method: Any) -> None:
-    with pytest.raises(ValueError, match=f"method {method} needs"):
-        VaultAuth(method)
