@@ -3,6 +3,7 @@
 from typing import Any
 
 from backends.cert_manager.settings import CertManagerSettings
+from backends.intermediate.check import check_lifetime
 from backends.kube_requests.kind import conditions, is_true, words
 from backends.kube_requests.rights import Right, check_rights, requests_rights
 from backends.remote.roots import UnusableRoots, read_roots
@@ -21,6 +22,8 @@ def check(settings: CertManagerSettings, context: BackendContext) -> list[Findin
     where, issuer = f"backends.{context.name}", settings.issuer
     text = f"{settings.mode} by {issuer.kind} {issuer.name} ({issuer.group}), requests in {settings.namespace}"
     findings = [Finding("ok", where, text)]
+    if settings.mode == "intermediate":
+        findings += check_lifetime(settings.intermediate, context)
     if settings.roots_file is None:
         return findings
     try:

@@ -14,7 +14,7 @@ def build(settings: CertManagerSettings, context: BackendContext) -> Backend:
     """Make the backend of the mode."""
     if settings.mode == "direct":
         return CertManagerBackend(settings, context)
-    return IntermediateBackend(CertManagerMinter(settings, context), settings.intermediate, context)
+    return IntermediateBackend(CertManagerMinter(settings, context), settings.intermediate, context, settings.timeout)
 
 
 SPEC = BackendSpec("cert-manager", CertManagerSettings, build, check, check_live, rotator=CertManagerRotator)

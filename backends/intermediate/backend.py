@@ -9,21 +9,25 @@ import logging
 import random
 import traceback
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backends.held.ca import HeldCa, UnusableCa
 from backends.held.leaf import sign_leaf
 from backends.intermediate.generations import Generation, Generations
-from backends.intermediate.minting import AnnouncesUpstream, IntermediateSettings, Minter
+from backends.intermediate.minting import AnnouncesUpstream, CaOrder, IntermediateSettings, Minter
 from backends.intermediate.order import accept, new_order
-from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
+from signer.core.errors import BackendError, BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import BackendEvent, BackendMoment
+from signer.core.keys import CaPrivateKey
 from signer.core.spec import BackendContext
 from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
 from signer.core.validity import renewal_due
 
 _log = logging.getLogger("istio_signer.backend.intermediate")
-MINT_SECONDS = 10.0
+PATIENCE = timedelta(seconds=6)
+# What stands around the upstream's own time-out: a login, a look at what it shows.
+AROUND = timedelta(seconds=4)
+# The server waits no longer for a backend; what is not minted by then is asked for again, by the same order.
 START_SECONDS = 8.0
 _TICK = 0.25
 _FIRST_RETRY = 0.5
@@ -31,13 +35,28 @@ _LAST_RETRY = 60.0
 
 
 class IntermediateBackend:
-    """A backend whose upstream is a minter."""
+    """A backend whose upstream is a minter.
 
-    def __init__(self, minter: Minter, settings: IntermediateSettings, context: BackendContext) -> None:
+    Args:
+        minter: The upstream.
+        settings: The ``intermediate`` section.
+        context: The backend's.
+        patience: The upstream's own time-out for one certificate.
+    """
+
+    def __init__(
+        self,
+        minter: Minter,
+        settings: IntermediateSettings,
+        context: BackendContext,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self.name = context.name
         self.answers_at_once = True
         self._minter = minter
         self._settings = settings
+        self._mint_seconds = (patience + AROUND).total_seconds()
+        self._open_order: tuple[CaPrivateKey, CaOrder] | None = None
         self._context = context
         self._clock = context.clock
         self._generations = Generations()
@@ -98,17 +117,19 @@ class IntermediateBackend:
         except TimeoutError:
             self._failed("the upstream was not ready in time")
             return
-        await self._renew(START_SECONDS)
+        await self._renew(min(START_SECONDS, self._mint_seconds))
 
     async def run(self) -> None:
         """Rotate for ever, beside the upstream's own work."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_minter())
             group.create_task(self._rotate())
+            group.create_task(self._let_time_pass())
 
     async def close(self) -> None:
         """Drop the keys and close the upstream."""
         self._generations, self._info, self._fault = Generations(), None, "the backend is closed"
+        self._open_order = None
         await self._minter.close()
 
     async def _run_minter(self) -> None:
@@ -127,11 +148,17 @@ class IntermediateBackend:
             await self.rotate()
             await asyncio.sleep(_TICK)
 
+    async def _let_time_pass(self) -> None:
+        """Beside the minting: a slow upstream must not keep a waiting certificate from taking over."""
+        while True:
+            self._use(self._generations.at(self._clock.now()))
+            await asyncio.sleep(_TICK)
+
     async def rotate(self) -> None:
         """Do what is due now: let a waiting certificate take over, have the next one minted."""
         self._use(self._generations.at(self._clock.now()))
         if self._is_due() and self._clock.monotonic() >= self._not_before:
-            await self._renew(MINT_SECONDS)
+            await self._renew(self._mint_seconds)
 
     def _is_due(self) -> bool:
         newest = self._generations.newest
@@ -140,15 +167,13 @@ class IntermediateBackend:
     def renew_early(self) -> None:
         """The upstream's own CA has changed: what it minted before may soon lead nowhere."""
         self._early, self._not_before = True, 0.0
+        # What was made for it may be the old CA's.
+        self._open_order = None
 
     async def _renew(self, seconds: float) -> None:
         """Ask the upstream once; whatever goes wrong, the CA in use stays."""
         try:
-            key, order = new_order(self._settings)
-            async with asyncio.timeout(seconds):
-                minted = await self._minter.mint(order)
-            now = self._clock.now()
-            ca = accept(minted, key, now)
+            ca, now = await self._minted(seconds)
         except TimeoutError:
             self._failed(f"the upstream gave no answer within {seconds:.0f} s")
         except BackendError as error:
@@ -159,6 +184,19 @@ class IntermediateBackend:
             self._failed(f"bug: {type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}")
         else:
             self._take(ca, now)
+
+    async def _minted(self, seconds: float) -> tuple[HeldCa, datetime]:
+        """Have an order signed; one that nobody has decided on is given again, as upstreams and humans may be slow."""
+        key, order = opened = self._open_order or new_order(self._settings)
+        self._open_order = None
+        try:
+            async with asyncio.timeout(seconds):
+                minted = await self._minter.mint(order)
+        except (TimeoutError, asyncio.CancelledError, BackendUnavailable, BackendTimeout):
+            self._open_order = opened
+            raise
+        now = self._clock.now()
+        return accept(minted, key, now), now
 
     def _take(self, ca: HeldCa, now: datetime) -> None:
         for note in ca.notes:

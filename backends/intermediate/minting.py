@@ -17,13 +17,14 @@ class IntermediateSettings:
     """The ``intermediate`` section of a backend with ``mode: intermediate``.
 
     Attributes:
-        ttl: The lifetime to ask the upstream for; at least 1 m.
+        ttl: The lifetime to ask the upstream for; at least 1 m. No leaf outlives it, so what is left of it when it is
+            renewed, ``certificates.grace_ratio`` of it, should be no less than ``certificates.max_ttl``.
         common_name: The subject of the signing certificate, 1 to 64 bytes.
         new_root_delay: How long a signing certificate under a root that is new here waits, its root already in the
             answers, before it signs; one under a known root signs at once.
     """
 
-    ttl: timedelta = timedelta(hours=24)
+    ttl: timedelta = timedelta(hours=48)
     common_name: str = "istio-signer"
     new_root_delay: timedelta = timedelta(minutes=10)
 
@@ -42,7 +43,8 @@ class CaOrder:
     """What an upstream is asked to sign.
 
     Attributes:
-        id: For logs and for names of remote objects; new for each order.
+        id: For logs and for names of remote objects; new for each order. An order that nobody has decided on is given
+            again, so that what was made for it is found.
         csr: Made here, with basicConstraints CA:TRUE, pathlen 0 and keyUsage keyCertSign, cRLSign.
         ttl: The lifetime wanted; the upstream may give less.
     """
@@ -72,7 +74,7 @@ class Minter(Protocol):
     """An upstream that mints intermediates. Its errors are those of ``Backend.sign``."""
 
     async def mint(self, order: CaOrder) -> MintedCa:
-        """Sign an intermediate, or raise; cancelled when the deadline passes.
+        """Sign an intermediate, or raise; cancelled when the backend's time-out and a little more have passed.
 
         Raises:
             BackendUnavailable: It cannot sign now.

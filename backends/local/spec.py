@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from backends.held.ca import HeldCa, UnusableCa
 from backends.intermediate.backend import IntermediateBackend
+from backends.intermediate.check import check_lifetime
 from backends.local.backend import LocalBackend, LocalSettings
 from backends.local.ca import load_ca
 from backends.local.files import read_files
@@ -24,6 +25,11 @@ def build(settings: LocalSettings, context: BackendContext) -> Backend:
 
 def check(settings: LocalSettings, context: BackendContext) -> list[Finding]:
     """Judge the files as ``serve`` would, and say what is unwise about them."""
+    lifetime = check_lifetime(settings.intermediate, context) if settings.mode == "intermediate" else []
+    return [*_files(settings, context), *lifetime]
+
+
+def _files(settings: LocalSettings, context: BackendContext) -> list[Finding]:
     where = f"backends.{context.name}.directory"
     try:
         ca = load_ca(read_files(settings.directory, settings.key_password_file), context.clock.now())

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from backends.intermediate.check import check_lifetime
 from backends.remote.roots import UnusableRoots, read_roots
 from backends.vault.settings import VaultSettings
 from signer.core.spec import BackendContext, Finding
@@ -21,12 +22,18 @@ def check(settings: VaultSettings, context: BackendContext) -> list[Finding]:
             "meshes name a role: MOUNT/sign/ROLE"
         )
         findings.append(Finding("warning", f"{where}.sign_path", text))
-    if settings.mode == "intermediate" and settings.makes_leaves_only:
-        text = f"{settings.path} signs leaves, never a CA: name a path such as pki/root/sign-intermediate"
-        findings.append(Finding("error", f"{where}.{settings.path_key}", text))
+    if settings.mode == "intermediate":
+        findings += [*_mints(settings, where), *check_lifetime(settings.intermediate, context)]
     if settings.roots_file is not None:
         findings.append(_roots(settings, where))
     return [*findings, *_missing_files(settings, where)]
+
+
+def _mints(settings: VaultSettings, where: str) -> list[Finding]:
+    if not settings.makes_leaves_only:
+        return []
+    text = f"{settings.path} signs leaves, never a CA: name a path such as pki/root/sign-intermediate"
+    return [Finding("error", f"{where}.{settings.path_key}", text)]
 
 
 def _roots(settings: VaultSettings, where: str) -> Finding:

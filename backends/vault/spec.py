@@ -15,7 +15,7 @@ def build(settings: VaultSettings, context: BackendContext) -> Backend:
     """Make the backend of the mode."""
     if settings.mode == "direct":
         return VaultBackend(settings, context)
-    return IntermediateBackend(VaultMinter(settings, context), settings.intermediate, context)
+    return IntermediateBackend(VaultMinter(settings, context), settings.intermediate, context, settings.timeout)
 
 
 SPEC = BackendSpec("vault", VaultSettings, build, check, check_live, rotator=VaultRotator)

@@ -107,7 +107,7 @@ async def scene() -> Scene:
     """One with a 24 h intermediate, fresh."""
     clock, meter = FakeClock(), Counting()
     upstream = Upstream(clock)
-    settings = IntermediateSettings(new_root_delay=DELAY)
+    settings = IntermediateSettings(ttl=timedelta(hours=24), new_root_delay=DELAY)
     context = BackendContext("upstream", clock, grace_ratio=0.5, meter=meter)
     backend = IntermediateBackend(upstream, settings, context)
     await backend.start()
