@@ -6,7 +6,7 @@ from backends.cert_manager.settings import CertManagerSettings
 from backends.intermediate.check import check_lifetime
 from backends.kube_requests.kind import conditions, is_true, words
 from backends.kube_requests.rights import Right, check_rights, requests_rights
-from backends.remote.roots import UnusableRoots, read_roots
+from backends.remote.roots import check_roots
 from signer.core.spec import BackendContext, Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi, connect
@@ -24,13 +24,7 @@ def check(settings: CertManagerSettings, context: BackendContext) -> list[Findin
     findings = [Finding("ok", where, text)]
     if settings.mode == "intermediate":
         findings += check_lifetime(settings.intermediate, context)
-    if settings.roots_file is None:
-        return findings
-    try:
-        count = len(read_roots(settings.roots_file))
-    except UnusableRoots as error:
-        return [*findings, Finding("error", f"{where}.roots_file", str(error))]
-    return [*findings, Finding("ok", f"{where}.roots_file", f"{count} root(s)")]
+    return [*findings, *check_roots(settings.roots_file, context.name)]
 
 
 async def check_live(settings: CertManagerSettings, context: BackendContext) -> list[Finding]:

@@ -7,8 +7,9 @@ from backends.cert_manager.issuer import CurrentIssuer
 from backends.cert_manager.request import Order, manifest
 from backends.cert_manager.settings import CertManagerSettings
 from backends.intermediate.minting import CaOrder, MintedCa
-from backends.kube_requests.text import certificates, derived_name
+from backends.kube_requests.text import derived_name
 from backends.remote.authorities import describe
+from backends.remote.parsing import certificates
 from backends.remote.roots import RootsFile
 from signer.core.spec import BackendContext
 

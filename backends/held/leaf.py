@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from backends.held.ca import HeldCa
+from backends.held.usage import key_usage
 from signer.core import keys
 from signer.core.identity import SpiffeId
 from signer.core.types import ServerNames, SigningRequest
@@ -16,22 +17,8 @@ _NOT_A_CA = x509.BasicConstraints(ca=False, path_length=None)
 _BOTH_ROLES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
-def _usage(key_encipherment: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_encipherment=key_encipherment,
-        content_commitment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-_RSA_USAGE = _usage(True)
-_EC_USAGE = _usage(False)
+_RSA_USAGE = key_usage("digital_signature", "key_encipherment")
+_EC_USAGE = key_usage("digital_signature")
 
 
 def authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:

@@ -7,24 +7,13 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from backends.held.ca import HeldCa, UnusableCa, climb, issued, prove
+from backends.held.usage import MINTED_CA
 from backends.intermediate.minting import CaOrder, IntermediateSettings, MintedCa
 from signer.core import keys
 from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
 from signer.core.keys import CaPrivateKey
 from signer.core.parsing import UNPARSABLE
 from signer.core.validity import MIN_REMAINING
-
-_CA_USAGE = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 def new_order(settings: IntermediateSettings) -> tuple[CaPrivateKey, CaOrder]:
@@ -35,7 +24,7 @@ def new_order(settings: IntermediateSettings) -> tuple[CaPrivateKey, CaOrder]:
         x509.CertificateSigningRequestBuilder()
         .subject_name(name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_CA_USAGE, critical=True)
+        .add_extension(MINTED_CA, critical=True)
     )
     csr = builder.sign(key, keys.signing_hash(key))
     return key, CaOrder(f"intermediate-{secrets.token_hex(8)}", csr, settings.common_name, settings.ttl)

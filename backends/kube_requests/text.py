@@ -2,15 +2,12 @@
 
 from base64 import b64decode, b64encode
 from binascii import Error as BadBase64
-from collections.abc import Sequence
 from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from signer.core.errors import BackendRefused
-from signer.core.parsing import UNPARSABLE, parse_certificates
 from signer.core.types import SigningRequest
 
 
@@ -38,15 +35,3 @@ def decoded(text: object) -> str:
         return b64decode(text, validate=True).decode("ascii")
     except (BadBase64, ValueError):
         return ""
-
-
-def certificates(text: str, what: str) -> Sequence[x509.Certificate]:
-    """Parse a PEM text.
-
-    Raises:
-        BackendRefused: It holds no certificate, or a broken one.
-    """
-    try:
-        return parse_certificates(text.encode())
-    except UNPARSABLE as error:
-        raise BackendRefused(f"{what} cannot be parsed ({type(error).__name__})") from None

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from backends.held.usage import key_usage
 from backends.local.files import CACERTS
 from signer.core import keys
 from signer.core.chain import pem
@@ -110,24 +111,11 @@ def _certify(plan: CaPlan, title: str, issuer: _Certified | None, end: datetime,
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else None), critical=True)
-        .add_extension(_CA_USAGE, critical=True)
+        .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
     )
     return _Certified(builder.sign(signing_key, keys.signing_hash(signing_key)), key)
-
-
-_CA_USAGE = x509.KeyUsage(
-    key_cert_sign=True,
-    crl_sign=True,
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 def _name(organization: str, title: str) -> x509.Name:

@@ -7,24 +7,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backends.held.ca import HeldCa
 from backends.held.leaf import authority_key_id
+from backends.held.usage import MINTED_CA
 from backends.intermediate.minting import CaOrder, MintedCa
 from backends.local.backend import LocalBackend
 from signer.core import keys
 from signer.core.errors import BackendRefused
 from signer.core.ports import Clock
 from signer.core.validity import backdate_for
-
-_USAGE = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 class LocalMinter:
@@ -74,7 +63,7 @@ def _sign(ca: HeldCa, order: CaOrder, now: datetime) -> x509.Certificate:
         .not_valid_before(min(max(now - backdate_for(end - now), ca.window[0]), now))
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_USAGE, critical=True)
+        .add_extension(MINTED_CA, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(authority_key_id(ca.certificate), critical=False)
     )

@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
-
 from backends.remote.authorities import Authorities
+from backends.remote.parsing import certificates
 from backends.remote.roots import RootsFile
-from signer.core.errors import BackendRefused
-from signer.core.parsing import UNPARSABLE, parse_certificates
 from signer.core.spec import BackendContext
 from signer.core.types import IssuedChain, IssuerInfo
 
 FILE_SECONDS = 10.0
+_GIVEN = "the certificates in the answer"
 _END = "-----END CERTIFICATE-----"
 
 
@@ -42,8 +40,10 @@ class LearntCa:
             BackendRefused: It holds no certificate, or a broken one.
         """
         first, end, rest = chain.partition(_END)
-        leaf, above = _parsed(first + end)[0], f"{rest}\n{ca}".strip()
-        authority, changed = self._known.learn(above, lambda: _parsed(above) if above else [], leaf, self._clock.now())
+        leaf, above = certificates(first + end, _GIVEN)[0], f"{rest}\n{ca}".strip()
+        authority, changed = self._known.learn(
+            above, lambda: certificates(above, _GIVEN) if above else [], leaf, self._clock.now()
+        )
         if changed:
             if not authority.chain:
                 # Under a root that is not known: the file may have it by now.
@@ -74,10 +74,3 @@ class LearntCa:
     def _announce(self) -> None:
         for callback in self._callbacks:
             callback()
-
-
-def _parsed(text: str) -> list[x509.Certificate]:
-    try:
-        return parse_certificates(text.encode())
-    except UNPARSABLE as error:
-        raise BackendRefused(f"the certificates in the answer cannot be parsed ({type(error).__name__})") from None

@@ -9,6 +9,7 @@ from cryptography import x509
 from backends.patience import Hanging, PatientThread
 from signer.core.chain import is_ca
 from signer.core.parsing import parse_certificates
+from signer.core.spec import Finding
 
 _log = logging.getLogger("istio_signer.backend.roots")
 MAX_BYTES = 1024 * 1024
@@ -39,6 +40,17 @@ def read_roots(path: Path) -> tuple[x509.Certificate, ...]:
     if not all(map(is_ca, roots)):
         raise UnusableRoots(f"{path}: holds a certificate that is no CA's")
     return tuple(roots)
+
+
+def check_roots(path: Path | None, backend: str) -> list[Finding]:
+    """What ``istio-signer check`` says of the file of a backend."""
+    where = f"backends.{backend}.roots_file"
+    if path is None:
+        return []
+    try:
+        return [Finding("ok", where, f"{len(read_roots(path))} root(s)")]
+    except UnusableRoots as error:
+        return [Finding("error", where, str(error))]
 
 
 class RootsFile:

@@ -1,13 +1,13 @@
 """What Vault says, and what it means: pure. Its own words go to the log only, cut and quoted."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
 
+from backends.remote.parsing import certificates
 from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
-from signer.core.parsing import UNPARSABLE, parse_certificates
+from signer.core.parsing import UNPARSABLE
 
 MAX_WORDS = 300
 
@@ -71,8 +71,12 @@ class Signed:
     issuers_text: str
 
     def issuers(self) -> list[x509.Certificate]:
-        """Parse the CA certificates, the leaf's issuer first."""
-        return parse_certificates(self.issuers_text.encode()) if self.issuers_text else []
+        """Parse the CA certificates, the leaf's issuer first.
+
+        Raises:
+            BackendRefused: They are broken.
+        """
+        return certificates(self.issuers_text, "the CA certificates in the answer") if self.issuers_text else []
 
 
 def signed(reply: Reply) -> Signed:
@@ -105,15 +109,3 @@ def issuers_text(issuer: object, chain: object) -> str:
     texts = [issuer, *(chain if isinstance(chain, list) else [])]
     unique = dict.fromkeys(text.strip() for text in texts if isinstance(text, str) and text.strip())
     return "\n".join(unique)
-
-
-def parse_or_refuse(parse: Callable[[], list[x509.Certificate]]) -> list[x509.Certificate]:
-    """Parse CA certificates of an answer.
-
-    Raises:
-        BackendRefused: They are broken.
-    """
-    try:
-        return parse()
-    except UNPARSABLE as error:
-        raise BackendRefused(f"the CA certificates in the answer cannot be parsed ({type(error).__name__})") from None

@@ -6,16 +6,17 @@ from datetime import timedelta
 from cryptography import x509
 
 from backends.remote.authorities import Authorities, Authority
+from backends.remote.parsing import certificates
 from backends.remote.roots import RootsFile
-from backends.vault.answers import Signed, issuers_text, parse_or_refuse
+from backends.vault.answers import Signed, issuers_text
 from backends.vault.http import VaultHttp
 from backends.vault.settings import VaultSettings
-from signer.core.errors import BackendError, BackendUnavailable
-from signer.core.parsing import UNPARSABLE, parse_certificates
+from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
 from signer.core.ports import Clock
 from signer.core.types import IssuerInfo
 
 _log = logging.getLogger("istio_signer.backend.vault")
+_SHOWN = "the CA that Vault shows"
 # ca_chain is empty where a root signs; then ca/pem has it. Neither needs a token.
 _PATHS = ("ca_chain", "ca/pem")
 
@@ -40,7 +41,7 @@ class VaultAuthority:
         """
         self._reached = True
         now = self._clock.now()
-        return self._known.learn(answer.issuers_text, lambda: parse_or_refuse(answer.issuers), answer.leaf, now)
+        return self._known.learn(answer.issuers_text, answer.issuers, answer.leaf, now)
 
     async def refresh(self) -> bool:
         """Ask the mount, and read the roots' file; tell whether anything has changed. Never raises."""
@@ -58,6 +59,11 @@ class VaultAuthority:
         if not info.roots and not self._reached:
             raise BackendUnavailable(self._fault)
         return info
+
+    @property
+    def pinned(self) -> tuple[x509.Certificate, ...]:
+        """The roots of the file; none where there is none."""
+        return self._known.pinned
 
     def remaining(self) -> timedelta | None:
         """How long the CA's whole path will be valid; None where it is not known."""
@@ -104,11 +110,7 @@ class VaultAuthority:
 
     def _take(self, text: str) -> bool:
         try:
-            return self._known.learn(text, lambda: _parsed(text), None, self._clock.now())[1]
-        except UNPARSABLE as error:
-            _log.error("the CA that Vault shows cannot be parsed (%s)", type(error).__name__)
+            return self._known.learn(text, lambda: certificates(text, _SHOWN), None, self._clock.now())[1]
+        except BackendRefused as error:
+            _log.error("%s", error.reason)
             return False
-
-
-def _parsed(text: str) -> list[x509.Certificate]:
-    return parse_certificates(text.encode())

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from backends.intermediate.check import check_lifetime
-from backends.remote.roots import UnusableRoots, read_roots
+from backends.remote.roots import check_roots
 from backends.vault.settings import VaultSettings
 from signer.core.spec import BackendContext, Finding
 
@@ -24,9 +24,7 @@ def check(settings: VaultSettings, context: BackendContext) -> list[Finding]:
         findings.append(Finding("warning", f"{where}.sign_path", text))
     if settings.mode == "intermediate":
         findings += [*_mints(settings, where), *check_lifetime(settings.intermediate, context)]
-    if settings.roots_file is not None:
-        findings.append(_roots(settings, where))
-    return [*findings, *_missing_files(settings, where)]
+    return [*findings, *check_roots(settings.roots_file, context.name), *_missing_files(settings, where)]
 
 
 def _mints(settings: VaultSettings, where: str) -> list[Finding]:
@@ -34,15 +32,6 @@ def _mints(settings: VaultSettings, where: str) -> list[Finding]:
         return []
     text = f"{settings.path} signs leaves, never a CA: name a path such as pki/root/sign-intermediate"
     return [Finding("error", f"{where}.{settings.path_key}", text)]
-
-
-def _roots(settings: VaultSettings, where: str) -> Finding:
-    assert settings.roots_file is not None  # noqa: S101  the caller looked
-    try:
-        count = len(read_roots(settings.roots_file))
-    except UnusableRoots as error:
-        return Finding("error", f"{where}.roots_file", str(error))
-    return Finding("ok", f"{where}.roots_file", f"{count} root(s)")
 
 
 def _missing_files(settings: VaultSettings, where: str) -> list[Finding]:

@@ -6,14 +6,13 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from backends.intermediate.minting import CaOrder, MintedCa
-from backends.remote.roots import RootsFile
-from backends.vault.answers import parse_or_refuse, signed
+from backends.remote.authorities import describe
+from backends.vault.answers import signed
 from backends.vault.authority import VaultAuthority
 from backends.vault.http import VaultHttp
 from backends.vault.session import VaultSession
 from backends.vault.settings import VaultSettings
 from backends.vault.signer import VaultCaller
-from signer.core.chain import is_self_issued
 from signer.core.errors import BackendRefused
 from signer.core.spec import BackendContext
 
@@ -27,17 +26,13 @@ class VaultMinter:
         self._session = VaultSession(settings, context)
         self._caller = VaultCaller(settings, self._http, self._session)
         self._authority = VaultAuthority(settings, self._http, context.clock, context.name)
-        self._file = RootsFile(settings.roots_file, context.name)
         self.run = self._session.run
 
     async def mint(self, order: CaOrder) -> MintedCa:
         """Have an intermediate signed. Errors: as ``VaultCaller.post``."""
         answer = signed(await self._caller.post(self._body(order, await self._seconds(order))))
-        await self._file.refresh()
-        certificates = parse_or_refuse(answer.issuers)
-        roots = tuple(c for c in certificates if is_self_issued(c))
-        issuers = tuple(c for c in certificates if c not in roots)
-        return MintedCa(answer.leaf, issuers, self._file.roots or roots)
+        above = describe(answer.issuers(), answer.leaf)
+        return MintedCa(answer.leaf, above.issuers, self._authority.pinned or above.roots)
 
     async def start(self) -> None:
         """Log in and learn the CA."""
