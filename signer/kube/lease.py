@@ -113,7 +113,8 @@ class Elector:
         if self._sure and self.leads and await self._claim():
             return
         await self._read()
-        if decide(self._seen, self._settings.identity, self._clock.monotonic()) is Move.FOLLOW or self._closed:
+        move = decide(self._seen, self._settings.identity, self.leads, self._clock.monotonic())
+        if move is Move.FOLLOW or self._closed:
             return
         if not await self._claim():
             await self._read()
@@ -124,6 +125,8 @@ class Elector:
         self._seen, self._sure = observe(self._seen, record, self._clock.monotonic()), True
         if self.holder != self._settings.identity:
             self._claimed = False
+        # One that is gone is made again while we lead, for all others who knew it wait.
+        if self._seen is None or self._seen.record.holder != self._settings.identity:
             self._tenure.drop()
 
     async def _claim(self) -> bool:

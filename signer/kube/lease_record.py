@@ -17,9 +17,11 @@ _TICK = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """The spec of a Lease. Two are equal where nobody has written a spec in between.
+    """What a Lease says. Two are equal where nobody has written it in between.
 
     Attributes:
+        version: The object's resourceVersion. Any write counts as a renewal, somebody's label too: the times alone come
+            back where a wall clock stands still or is set back, and binding for too long does no harm.
         uid: The object's; another one means that it was deleted and made again.
         holder: Who leads; empty where nobody does.
         duration: Seconds that it binds others.
@@ -29,13 +31,13 @@ class LeaseRecord:
         manifest: The object, which an update must send back whole, its resourceVersion included.
     """
 
+    version: str
     uid: str
     holder: str
     duration: float
     transitions: int
     acquired: str
     renewed: str
-    # Labels that somebody else touches renew nothing.
     manifest: Manifest = field(compare=False, repr=False)
 
     @classmethod
@@ -52,10 +54,13 @@ class LeaseRecord:
         metadata, spec = manifest.get("metadata"), manifest.get("spec") or {}
         if not isinstance(metadata, dict) or not isinstance(spec, dict) or not metadata.get("resourceVersion"):
             raise ValueError("the answer is not a Lease")
+        holder = str(spec.get("holderIdentity") or "")
         return cls(
+            version=str(metadata["resourceVersion"]),
             uid=str(metadata.get("uid") or ""),
-            holder=str(spec.get("holderIdentity") or ""),
-            duration=_number(spec, "leaseDurationSeconds") or duration,
+            holder=holder,
+            # That of a released one tells nothing of whoever takes it unseen.
+            duration=(_number(spec, "leaseDurationSeconds") if holder else 0) or duration,
             transitions=_number(spec, "leaseTransitions"),
             acquired=str(spec.get("acquireTime") or ""),
             renewed=str(spec.get("renewTime") or ""),
@@ -69,7 +74,8 @@ class Seen:
 
     Attributes:
         since: Seconds of our monotonic clock, read after the answer that showed it first.
-        gone: The object has been deleted since. Whoever held it may not have noticed yet, so it binds all the same.
+        gone: The object has been deleted, which is a change too. Whoever held it then, perhaps somebody whom we never
+            saw, may not have noticed yet, so it binds all the same.
     """
 
     record: LeaseRecord
@@ -94,23 +100,25 @@ class Move(Enum):
 def observe(seen: Seen | None, record: LeaseRecord | None, now: float) -> Seen | None:
     """Note what is there now, None where there is no Lease."""
     if record is None:
-        return None if seen is None else replace(seen, gone=True)
-    if seen is not None and seen.record == record:
+        return seen if seen is None or seen.gone else replace(seen, since=now, gone=True)
+    if seen is not None and seen.record == record and not seen.gone:
         return Seen(record, seen.since)
     return Seen(record, now)
 
 
-def decide(seen: Seen | None, identity: str, now: float) -> Move:
+def decide(seen: Seen | None, identity: str, leads: bool, now: float) -> Move:
     """Decide upon what was seen last.
 
     Args:
         seen: None where there has never been a Lease.
         identity: Our own.
+        leads: Whether we do, at ``now``.
         now: Seconds of our monotonic clock.
     """
     if seen is None:
         return Move.CREATE
-    if seen.record.holder not in ("", identity) and now < seen.expires:
+    free = leads if seen.gone else seen.record.holder in ("", identity)
+    if not free and now < seen.expires:
         return Move.FOLLOW
     if seen.gone:
         return Move.CREATE
@@ -155,7 +163,7 @@ def _with(seen: Seen | None, spec: Manifest) -> Manifest:
 
 
 def _other_than(seen: Seen | None, now: datetime) -> str:
-    """A wall clock that stands still would write the same again, and others would see no renewal."""
+    """A wall clock that stands still would write the same again, which the API server takes for no write at all."""
     written = micro_time(now)
     return written if seen is None or written != seen.record.renewed else micro_time(now + _TICK)
 

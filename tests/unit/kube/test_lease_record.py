@@ -33,34 +33,58 @@ def record(version: str = "5", uid: str = "u", **spec: Any) -> LeaseRecord:
 MINE = record(holderIdentity=ME)
 FREE = record(holderIdentity="", leaseDurationSeconds=1)
 
-DECISIONS: list[tuple[str, Seen | None, float, Move]] = [
-    ("there never was one", None, 0.0, Move.CREATE),
-    ("another holds it, just seen", Seen(record(), 100.0), 100.0, Move.FOLLOW),
-    ("another holds it, about to expire", Seen(record(), 100.0), 114.999, Move.FOLLOW),
-    ("another held it, expired", Seen(record(), 100.0), 115.0, Move.TAKE),
-    ("the record's duration counts, a longer one", Seen(record(leaseDurationSeconds=60), 100.0), 159.0, Move.FOLLOW),
-    ("the record's duration counts, a shorter one", Seen(record(leaseDurationSeconds=2), 100.0), 102.0, Move.TAKE),
-    ("a record without a duration binds for ours", Seen(record(leaseDurationSeconds=None), 100.0), 109.9, Move.FOLLOW),
-    ("and no longer", Seen(record(leaseDurationSeconds=None), 100.0), 110.0, Move.TAKE),
-    ("released", Seen(FREE, 100.0), 100.0, Move.TAKE),
-    ("never held: made by hand", Seen(record(holderIdentity=None), 100.0), 100.0, Move.TAKE),
-    ("ours", Seen(MINE, 100.0), 101.0, Move.RENEW),
-    ("ours, and expired long ago: nobody took it", Seen(MINE, 100.0), 999.0, Move.RENEW),
-    ("ours, deleted", Seen(MINE, 100.0, gone=True), 101.0, Move.CREATE),
-    ("another's, deleted: it may not have noticed", Seen(record(), 100.0, gone=True), 114.0, Move.FOLLOW),
-    ("another's, deleted and expired", Seen(record(), 100.0, gone=True), 115.0, Move.CREATE),
-    ("released, then deleted", Seen(FREE, 100.0, gone=True), 100.0, Move.CREATE),
+DECISIONS: list[tuple[str, Seen | None, bool, float, Move]] = [
+    ("there never was one", None, False, 0.0, Move.CREATE),
+    ("another holds it, just seen", Seen(record(), 100.0), False, 100.0, Move.FOLLOW),
+    ("another holds it, about to expire", Seen(record(), 100.0), False, 114.999, Move.FOLLOW),
+    ("another held it, expired", Seen(record(), 100.0), False, 115.0, Move.TAKE),
+    (
+        "the record's duration counts, a longer one",
+        Seen(record(leaseDurationSeconds=60), 100.0),
+        False,
+        159.0,
+        Move.FOLLOW,
+    ),
+    (
+        "the record's duration counts, a shorter one",
+        Seen(record(leaseDurationSeconds=2), 100.0),
+        False,
+        102.0,
+        Move.TAKE,
+    ),
+    (
+        "a record without a duration binds for ours",
+        Seen(record(leaseDurationSeconds=None), 100.0),
+        False,
+        109.9,
+        Move.FOLLOW,
+    ),
+    ("and no longer", Seen(record(leaseDurationSeconds=None), 100.0), False, 110.0, Move.TAKE),
+    ("released", Seen(FREE, 100.0), False, 100.0, Move.TAKE),
+    ("never held: made by hand", Seen(record(holderIdentity=None), 100.0), False, 100.0, Move.TAKE),
+    ("ours", Seen(MINE, 100.0), False, 101.0, Move.RENEW),
+    ("ours, and expired long ago: nobody took it", Seen(MINE, 100.0), False, 999.0, Move.RENEW),
+    ("ours, deleted while we lead", Seen(MINE, 100.0, gone=True), True, 101.0, Move.CREATE),
+    ("ours, deleted and we lapsed: perhaps taken in between", Seen(MINE, 100.0, gone=True), False, 114.0, Move.FOLLOW),
+    ("ours, deleted, lapsed and expired", Seen(MINE, 100.0, gone=True), False, 115.0, Move.CREATE),
+    ("ours while we lead", Seen(MINE, 100.0), True, 101.0, Move.RENEW),
+    ("another's, deleted: it may not have noticed", Seen(record(), 100.0, gone=True), False, 114.0, Move.FOLLOW),
+    ("another's, deleted and expired", Seen(record(), 100.0, gone=True), False, 115.0, Move.CREATE),
+    ("released, then deleted: perhaps taken in between", Seen(FREE, 100.0, gone=True), False, 109.0, Move.FOLLOW),
+    ("released, then deleted, expired", Seen(FREE, 100.0, gone=True), False, 110.0, Move.CREATE),
 ]
 
 
-@pytest.mark.parametrize(("seen", "now", "move"), [case[1:] for case in DECISIONS], ids=[case[0] for case in DECISIONS])
-def test_what_is_done_next(seen: Seen | None, now: float, move: Move) -> None:
-    assert decide(seen, ME, now) is move
+@pytest.mark.parametrize(
+    ("seen", "leads", "now", "move"), [case[1:] for case in DECISIONS], ids=[case[0] for case in DECISIONS]
+)
+def test_what_is_done_next(seen: Seen | None, leads: bool, now: float, move: Move) -> None:
+    assert decide(seen, ME, leads, now) is move
 
 
 RENEWALS: list[tuple[str, LeaseRecord, bool]] = [
     ("nothing was written", record(), False),
-    ("only a label was touched", record(version="6"), False),
+    ("a label was touched, or all is written as it was", record(version="6"), True),
     ("renewed", record(version="6", renewTime="2025-06-01T11:59:05.000000Z"), True),
     ("renewed by a clock that was set back", record(version="6", renewTime="1999-01-01T00:00:00.000000Z"), True),
     ("another took it", record(version="6", holderIdentity="pod-c_3"), True),
@@ -81,8 +105,11 @@ def test_a_record_binds_from_when_it_was_first_seen_as_it_is(later: LeaseRecord,
 def test_a_lease_that_is_gone_binds_on_until_one_is_seen_again() -> None:
     assert observe(None, None, 1.0) is None
     gone = observe(Seen(record(), 100.0), None, 105.0)
-    assert gone == Seen(record(), 100.0, gone=True)
-    assert observe(gone, record(version="6", uid="v"), 106.0) == Seen(record(uid="v"), 106.0)
+    assert gone == Seen(record(), 105.0, gone=True)
+    assert observe(gone, None, 109.0) == gone
+    assert observe(gone, record(), 109.0) == Seen(record(), 109.0)
+    again = record(version="6", uid="v")
+    assert observe(gone, again, 106.0) == Seen(again, 106.0)
 
 
 CLAIMS: list[tuple[str, Seen | None, int, bool]] = [
