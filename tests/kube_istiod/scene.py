@@ -139,6 +139,7 @@ class Stage:
         """Close what was opened."""
         for api in self.opened:
             await api.close()
+        await sockets_closed()
 
     def secret(self) -> Manifest | None:
         """As it is."""
@@ -171,6 +172,15 @@ class Stage:
                 if secret is not None and holds(secret):
                     return secret
                 await asyncio.sleep(0.02)
+
+
+async def sockets_closed() -> None:
+    """Wait until TLS connections that say good-bye to the API server are gone: a loop that ends first leaks them."""
+    sockets = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
+    async with asyncio.timeout(5.0):
+        # One is the loop's own.
+        while len(sockets) > 1:  # noqa: ASYNC110  they tell nobody
+            await asyncio.sleep(0.005)
 
 
 def data(secret: Manifest | None, key: str) -> bytes:

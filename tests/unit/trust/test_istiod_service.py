@@ -27,10 +27,12 @@ from signer.trust.serving import KeyPair, PairUnavailable
 from tests.corpus.answers import root
 from tests.support.clock import DAY, HOUR, NOW, FakeClock
 from tests.support.fakes import FakeBundle
+from tests.support.pki import make_ca
 from tests.support.waiting import give_up, settle, until
 from tests.unit.trust.istiod_scene import BUNDLE, PLACE, WANTED, Found
 
 _SECRET = "hunter2"
+_TWO_ROOTS = TrustBundle.of([root().certificate, make_ca("second").certificate])
 
 
 @dataclass
@@ -102,10 +104,12 @@ class FakeSource:
     lifetime: timedelta = DAY
     begun: timedelta = timedelta(0)
     made: int = 0
+    meanwhile: Callable[[], None] = lambda: None
 
     async def obtain(self) -> KeyPair:
         """The next one."""
         self.made += 1
+        self.meanwhile()
         if self.fault is not None:
             raise self.fault
         window = (self.clock.now() - self.begun, self.clock.now() + self.lifetime)
@@ -192,6 +196,37 @@ async def test_looked_at_now_and_then(desk: Desk) -> None:
     assert desk.source.made == 1
     desk.clock.advance(1)
     assert (await desk.hears(2)).result == "success"
+
+
+async def test_a_new_root_is_written_at_once(desk: Desk) -> None:
+    """No event tells of it; the certificate stays."""
+    desk.start()
+    await desk.hears(1)
+    desk.bundle.now = _TWO_ROOTS
+    assert (await desk.hears(2)).result is None
+    assert [method for method, _ in desk.api.written] == ["POST", "PUT"]
+    first, second = (body["data"] for _, body in desk.api.written)
+    assert b64decode(second["ca.crt"]).decode() == _TWO_ROOTS.pem
+    assert first["tls.crt"] == second["tls.crt"]
+    assert desk.source.made == 1
+
+
+async def test_a_root_that_issuing_brought_is_written_with_it(desk: Desk) -> None:
+    """The source asks the backends for their roots again."""
+    desk.source.meanwhile = lambda: setattr(desk.bundle, "now", _TWO_ROOTS)
+    desk.start()
+    await desk.hears(1)
+    ((_, body),) = desk.api.written
+    assert b64decode(body["data"]["ca.crt"]).decode() == _TWO_ROOTS.pem
+
+
+async def test_deposed_while_it_issues(desk: Desk) -> None:
+    """Nothing is sent to the API server, not even to be refused."""
+    desk.source.meanwhile = lambda: setattr(desk.office, "leads", False)
+    desk.start()
+    assert await desk.hears(1) == News()
+    assert desk.source.made == 1
+    assert desk.api.written == []
 
 
 async def test_retries_back_off(desk: Desk) -> None:
