@@ -5,12 +5,13 @@ from typing import Any
 from backends.cert_manager.settings import CertManagerSettings
 from backends.intermediate.check import check_lifetime
 from backends.kube_requests.kind import conditions, is_true, words
-from backends.kube_requests.rights import Right, check_rights, requests_rights
+from backends.kube_requests.rights import requests_rights
 from backends.remote.roots import check_roots
 from signer.core.spec import BackendContext, Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi, connect
 from signer.kube.connect import NoCluster
+from signer.kube.rights import Right, check_rights
 
 _SECONDS = 5.0
 _GROUP, _PLURAL = "cert-manager.io", "certificaterequests"
@@ -35,29 +36,27 @@ async def check_live(settings: CertManagerSettings, context: BackendContext) -> 
     except NoCluster as error:
         return [Finding("error", where, str(error))]
     try:
-        rights = await check_rights(api, _rights(settings), f"{where}.namespace", _fix(settings))
-        return [*rights, *await _issuer(api, settings, where), *await _approval(api, settings, where)]
+        return [
+            *await _rights(api, settings, where),
+            *await _issuer(api, settings, where),
+            *await _approval(api, settings, where),
+        ]
     except ApiUnavailable as error:
         return [NoAnswer("error", where, f"the API server gives no answer: {error}")]
     finally:
         await api.close()
 
 
-def _rights(settings: CertManagerSettings) -> list[Right]:
-    rights = [*requests_rights(_GROUP, _PLURAL, settings.namespace)]
-    where = settings.runtime_config_map
-    if where is not None:
-        rights += [Right(verb, "", "configmaps", where.namespace) for verb in ("list", "watch")]
-    return rights
-
-
-def _fix(settings: CertManagerSettings) -> str:
-    place, name = settings.namespace, "istio-signer-cert-manager"
-    return (
-        f"kubectl -n {place} create role {name} --resource={_PLURAL}.{_GROUP} "
-        "--verb=create,get,list,watch,delete,deletecollection && \\\n"
-        f"kubectl -n {place} create rolebinding {name} --role={name} --serviceaccount=istio-system:istio-signer"
-    )
+async def _rights(api: KubeApi, settings: CertManagerSettings, where: str) -> list[Finding]:
+    requests = requests_rights(_GROUP, _PLURAL, settings.namespace)
+    findings = await check_rights(api, requests, f"{where}.namespace", "istio-signer-cert-manager")
+    followed = settings.runtime_config_map
+    if followed is None:
+        return findings
+    # By name: the watch selects by it, and so no other ConfigMap need be open to this account.
+    reading = [Right(verb, "", "configmaps", followed.namespace, name=followed.name) for verb in ("list", "watch")]
+    key = f"{where}.runtime_config_map"
+    return [*findings, *await check_rights(api, reading, key, "istio-signer-runtime-config-map")]
 
 
 async def _get(api: KubeApi, path: str) -> tuple[int, dict[str, Any]]:

@@ -1,12 +1,13 @@
 """How the Kubernetes CSR backend introduces itself, and what ``istio-signer check`` says of it."""
 
-from backends.kube_requests.rights import Right, check_rights, requests_rights
+from backends.kube_requests.rights import requests_rights
 from backends.kubernetes_csr.backend import KubernetesCsrBackend
 from backends.kubernetes_csr.settings import FLOOR, KubernetesCsrSettings
 from backends.remote.roots import UnusableRoots, read_roots
 from signer.core.spec import BackendContext, BackendSpec, Finding
 from signer.kube.api import connect
 from signer.kube.connect import NoCluster
+from signer.kube.rights import Right, check_rights
 
 _GROUP, _PLURAL = "certificates.k8s.io", "certificatesigningrequests"
 
@@ -38,7 +39,7 @@ async def check_live(settings: KubernetesCsrSettings, context: BackendContext) -
     except NoCluster as error:
         return [Finding("error", where, str(error))]
     try:
-        findings = await check_rights(api, _rights(settings), where, _fix(settings))
+        findings = await check_rights(api, _rights(settings), where, "istio-signer-kubernetes-csr")
     finally:
         await api.close()
     if not settings.approve:
@@ -57,26 +58,6 @@ def _rights(settings: KubernetesCsrSettings) -> list[Right]:
 
 def _signers(settings: KubernetesCsrSettings) -> str:
     return settings.signer_name or f"{settings.signer_domain}/*"
-
-
-def _fix(settings: KubernetesCsrSettings) -> str:
-    rules = (
-        f'- {{apiGroups: ["{_GROUP}"], resources: [{_PLURAL}], '
-        "verbs: [create, get, list, watch, delete, deletecollection]}\n"
-    )
-    if settings.approve:
-        rules += f'- {{apiGroups: ["{_GROUP}"], resources: [{_PLURAL}/approval], verbs: [update]}}\n'
-        rules += (
-            f'- {{apiGroups: ["{_GROUP}"], resources: [signers], resourceNames: ["{_signers(settings)}"], '
-            "verbs: [approve]}\n"
-        )
-    return (
-        "kubectl apply -f - <<'EOF'\n"
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: istio-signer-csr}\n"
-        f"rules:\n{rules}EOF\n"
-        "kubectl create clusterrolebinding istio-signer-csr --clusterrole=istio-signer-csr "
-        "--serviceaccount=istio-system:istio-signer"
-    )
 
 
 SPEC = BackendSpec("kubernetes-csr", KubernetesCsrSettings, KubernetesCsrBackend, check, check_live)

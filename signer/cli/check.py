@@ -10,16 +10,13 @@ from datetime import UTC, datetime
 
 import backends as registry
 from signer.app.build import backend_context
-from signer.authn.token_review import PATH
+from signer.cli.check_clusters import check_clusters
 from signer.cli.common import OK, REFUSED, UNAVAILABLE, USAGE, add_config, add_output, print_json, settings_of
 from signer.config.complaints import BadConfig
 from signer.config.load import PREFIX, Loaded, load, variables
-from signer.config.model import Cluster, Config
+from signer.config.model import Config
 from signer.core.events import NoMeter
 from signer.core.spec import Finding, NoAnswer
-from signer.kube.answer import ApiUnavailable
-from signer.kube.api import connect
-from signer.kube.connect import NoCluster, NotInPod
 from signer.runtime.clock import SystemClock
 from signer.trust.serving import PairUnavailable
 from signer.trust.serving_sources import load_pair
@@ -86,7 +83,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         yield from asyncio.run(_live_backends(loaded))
     yield from _serving(loaded.config)
     yield from _lifetimes(loaded.config)
-    yield from asyncio.run(_clusters(loaded.config, args.live))
+    yield from asyncio.run(check_clusters(loaded.config, args.live))
 
 
 def _environment(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -143,37 +140,3 @@ def _lifetimes(config: Config) -> Iterator[Finding]:
     if shortest.total_seconds() < 600:
         text = f"{shortest.total_seconds():.0f} s: proxies will renew every few minutes"
         yield Finding("warning", "certificates.default_ttl", text)
-
-
-async def _clusters(config: Config, live: bool) -> list[Finding]:
-    return [await _cluster(f"clusters.{i}", cluster, live) for i, cluster in enumerate(config.clusters)]
-
-
-async def _cluster(where: str, cluster: Cluster, live: bool) -> Finding:
-    try:
-        api = await connect(cluster.kubeconfig, cluster.context)
-    except NotInPod as error:
-        text = "not in a pod: run this there, or name a kubeconfig"
-        return Finding("error", where, str(error)) if live else Finding("warning", where, f"{cluster.id}: {text}")
-    except NoCluster as error:
-        return Finding("error", where, str(error))
-    try:
-        if not live:
-            return Finding("ok", where, f"{cluster.id}: connection configured; add --live to try it")
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
-        answer = await api.post(PATH, body, 5.0)
-    except ApiUnavailable as error:
-        return NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")
-    finally:
-        await api.close()
-    return _verdict(where, cluster, answer.status)
-
-
-def _verdict(where: str, cluster: Cluster, status: int) -> Finding:
-    if status in (200, 201):
-        return Finding("ok", where, f"{cluster.id}: tokens can be reviewed")
-    if status in (401, 403):
-        text = f"HTTP {status}: this account may not create tokenreviews; bind it to a ClusterRole with that one rule"
-        return Finding("error", where, f"{cluster.id}: {text}")
-    kind = NoAnswer if status == 429 or status >= 500 else Finding
-    return kind("error", where, f"{cluster.id}: TokenReview: HTTP {status}")

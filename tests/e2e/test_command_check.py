@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.cluster.api import Kube
+from tests.cluster.rbac import CREATE_TOKEN_REVIEWS, account_kubeconfig, grant
 from tests.e2e.command import Done, istio_signer
 from tests.e2e.conftest import Ca
 from tests.e2e.settings import settings
@@ -58,6 +59,21 @@ def test_live_question_without_the_right(good: Path, kube: Kube, namespace: str,
     assert done.code == 1
     assert "HTTP 403: this account may not create tokenreviews" in done.out
     assert check(good).code == 0, "without --live nobody is asked"
+
+
+def test_routes_by_labels_take_one_more_right(good: Path, kube: Kube, ca: Ca, tmp_path: Path, namespace: str) -> None:
+    """While it is missing no caller is answered; so it must be told before."""
+    access = account_kubeconfig(kube, tmp_path / "labels", namespace, "labels")
+    routes = [{"match": {"pod_labels": {"tier": "gold"}}, "backends": ["local"]}]
+    good.write_text(yaml.safe_dump(settings(tmp_path, ca.directory, access, {"routes": routes})))
+    done = check(good, "--live")
+
+    assert done.code == 1
+    assert "clusters.0: this account may not get pods" in done.out
+    assert "name: istio-signer-pod-labels" in done.out, "the manifest's name"
+    get_pods = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    grant(kube, namespace, "labels", (CREATE_TOKEN_REVIEWS, get_pods))
+    assert check(good, "--live").code == 0
 
 
 def test_live_question_that_nobody_answers(good: Path, ca: Ca, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The plain manifests: a real API server takes them, and their rights are what the signer needs, and no more."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from tests.cluster.api import Kube
 from tests.cluster.client import ApiError, Manifest
+from tests.cluster.poll import until
 from tests.cluster.rbac import allowed
 from tests.e2e.command import ROOT, istio_signer
 from tests.e2e.conftest import Ca, NewWorkload
@@ -17,6 +19,7 @@ from tests.mesh.x509_strict import verify_strict
 pytestmark = pytest.mark.timeout(120)
 
 FOLDER = ROOT / "deploy" / "manifests"
+RBAC = sorted((ROOT / "deploy" / "rbac").glob("*.yaml"))
 PLACE, ACCOUNT = "istio-system", "istio-signer"
 FORBIDDEN = [
     ("list", "", "pods"),
@@ -109,6 +112,28 @@ def test_the_account_itself_is_refused_more(access: Path) -> None:
             with pytest.raises(ApiError) as refusal:
                 signer.list_all("v1", kind, PLACE)
             assert refusal.value.status == 403
+
+
+@pytest.mark.parametrize("path", RBAC, ids=lambda path: path.stem)
+def test_rights_for_more_than_the_least(applied: dict[str, Manifest], kube: Kube, path: Path) -> None:
+    """Each rule counts for the account of the manifests, and every field has been understood."""
+    documents = [*yaml.safe_load_all(path.read_text())]
+    stored = kube.apply(documents, PLACE)
+    assert [missing(*pair) for pair in zip(documents, stored, strict=True)] == [[], []]
+    role = documents[0]
+    for rule in role["rules"]:
+        (resource,), (group,) = rule["resources"], rule["apiGroups"]
+        name, _, subresource = resource.partition("/")
+        what = {
+            "group": group,
+            "resource": name,
+            "subresource": subresource,
+            "name": rule.get("resourceNames", [""])[0],
+        }
+        for verb in rule["verbs"]:
+            wanted = {**what, "verb": verb, "namespace": role["metadata"].get("namespace", "")}
+            asked = partial(allowed, kube, PLACE, ACCOUNT, wanted)
+            until(asked, deadline=10, what=f"{wanted} to be allowed")
 
 
 def test_check_finds_nothing(config: Path) -> None:

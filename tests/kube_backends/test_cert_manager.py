@@ -234,7 +234,7 @@ async def test_without_the_right_it_is_unavailable_and_heals_when_given(
 async def test_a_config_map_changes_the_issuer_at_run_time(
     kube: Kube, namespace: str, tmp_path: Path, new_backend: NewBackend
 ) -> None:
-    reading = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}
+    reading = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["runtime"], "verbs": ["list", "watch"]}
     grant(kube, namespace, "signer", (REQUESTS, reading))
     make_issuer(kube, namespace, "second")
     backend = new_backend(runtime_config_map=ConfigMapRef("runtime", namespace))

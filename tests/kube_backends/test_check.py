@@ -1,5 +1,7 @@
 """`istio-signer check --live` for backends of the cluster: what is missing is named, with the command that gives it."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from backends.kubernetes_csr import spec as kubernetes_csr
 from backends.kubernetes_csr.settings import KubernetesCsrSettings
 from signer.core.spec import BackendContext, Finding, NoAnswer
 from tests.cluster.api import Kube
+from tests.cluster.rbac import account_kubeconfig
 from tests.kube_backends.scene import CLOCK, REQUESTS, access, make_issuer
 from tests.kube_backends.test_kubernetes_csr import DOMAIN, rules
 from tests.support.kubeconfig import kubeconfig as dead_kubeconfig
@@ -57,13 +60,46 @@ async def test_missing_rights_come_with_the_command(
     found = await of_cert_manager(access(kube, tmp_path, namespace, {**REQUESTS, "verbs": verbs}), namespace)
     missing = "create" if level == "error" else "deletecollection"
     assert (found[0].level, f"may not {missing} certificaterequests" in found[0].text) == (level, True)
-    assert f"kubectl -n {namespace} create role" in found[0].fix
+    await pasted(kube, namespace, found[0], lambda: of_cert_manager(tmp_path / "kubeconfig", namespace))
 
 
-async def test_a_config_map_that_may_not_be_followed(kube: Kube, namespace: str, tmp_path: Path) -> None:
-    where = ConfigMapRef("runtime", namespace)
-    found = await of_cert_manager(access(kube, tmp_path, namespace), namespace, runtime_config_map=where)
-    assert (found[0].level, "list configmaps" in found[0].text) == ("error", True)
+Again = Callable[[], Awaitable[list[Finding]]]
+
+
+async def pasted(kube: Kube, namespace: str, missing: Finding, again: Again) -> None:
+    """What a fix pipes into kubectl gives the rights that were missing, on top of a role that may be there already."""
+    head, _, rest = missing.fix.partition("\n")
+    assert head == "kubectl apply -f - <<'EOF'"
+    text, end = rest.removesuffix("EOF"), rest[-4:]
+    assert end == "\nEOF"
+    ours = f"{{kind: ServiceAccount, name: signer, namespace: {namespace}}}"
+    kube.apply(text.replace("{kind: ServiceAccount, name: istio-signer, namespace: istio-system}", ours))
+    for _ in range(100):
+        mended = [finding for finding in await again() if finding.where == missing.where]
+        if levels(mended) == ["ok"]:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(mended)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["beside the requests", "in another namespace"])
+async def test_a_config_map_that_may_not_be_followed(
+    kube: Kube, namespace: str, tmp_path: Path, elsewhere: bool
+) -> None:
+    place = f"{namespace}-config" if elsewhere else namespace
+    kube.create_namespace(place)
+    followed = ConfigMapRef("runtime", place)
+    kubeconfig = account_kubeconfig(kube, tmp_path / "kubeconfig", namespace, "signer", (REQUESTS,))
+
+    async def again() -> list[Finding]:
+        return await of_cert_manager(kubeconfig, namespace, runtime_config_map=followed)
+
+    requests, config_map, _ = await again()
+    assert (requests.level, config_map.level, config_map.where) == ("ok", "error", "backends.cm.runtime_config_map")
+    assert f"list configmaps runtime in {place}" in config_map.text
+    assert 'resourceNames: ["runtime"]' in config_map.fix, "no other ConfigMap"
+    await pasted(kube, namespace, config_map, again)
+    assert levels((await again())[:2]) == ["ok", "ok"], "the one grant takes nothing from the other"
 
 
 async def test_an_issuer_that_is_not_there_or_not_ready(kube: Kube, namespace: str, tmp_path: Path) -> None:
@@ -97,3 +133,4 @@ async def test_approving_for_another_signer_is_missing_and_said(kube: Kube, name
     (found,) = await of_csr(access(kube, tmp_path, namespace, *rules(f"{DOMAIN}/other")), namespace)
     assert (found.level, f"approve signers.certificates.k8s.io {DOMAIN}/{namespace}" in found.text) == ("error", True)
     assert f'resourceNames: ["{DOMAIN}/{namespace}"]' in found.fix
+    await pasted(kube, namespace, found, lambda: of_csr(tmp_path / "kubeconfig", namespace))

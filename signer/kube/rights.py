@@ -1,0 +1,105 @@
+"""Which rights this account has in a cluster, asked of the API server; and the command that gives those it lacks."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from signer.core.spec import Finding, NoAnswer
+from signer.kube.answer import ApiUnavailable
+from signer.kube.api import KubeApi
+
+_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_SECONDS = 5.0
+_RBAC = "rbac.authorization.k8s.io"
+# That of deploy/manifests.
+_ACCOUNT = "{kind: ServiceAccount, name: istio-signer, namespace: istio-system}"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that this account must be allowed to do.
+
+    Attributes:
+        resource: Its plural, with a subresource after a slash.
+        needed: Whether nothing works without it.
+        name: Of the one object it is about; empty for all.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+    needed: bool = True
+    name: str = ""
+
+    def attributes(self) -> dict[str, str]:
+        """As an access review's ``resourceAttributes``."""
+        resource, _, subresource = self.resource.partition("/")
+        given = {"verb": self.verb, "group": self.group, "resource": resource, "subresource": subresource}
+        return {**given, "namespace": self.namespace, "name": self.name}
+
+    def __str__(self) -> str:
+        of = f".{self.group}" if self.group else ""
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {self.resource}{of}{f' {self.name}' if self.name else ''}{where}"
+
+
+async def check_rights(api: KubeApi, rights: Sequence[Right], where: str, role: str) -> list[Finding]:
+    """Ask for each right whether this account has it.
+
+    Args:
+        api: The cluster.
+        rights: What is needed, in one namespace or in all.
+        where: The configuration key, for the findings.
+        role: The name of the role that deploy/rbac gives them by, for the command that does so here.
+    """
+    try:
+        missing = [right for right in rights if not await _allowed(api, right)]
+    except ApiUnavailable as error:
+        return [NoAnswer("error", where, f"the API server gives no answer: {error}")]
+    if not missing:
+        return [Finding("ok", where, f"this account may do all that it takes: {', '.join(map(str, rights))}")]
+    level = "error" if any(right.needed for right in missing) else "warning"
+    return [Finding(level, where, f"this account may not {'; '.join(map(str, missing))}", grant(role, rights))]
+
+
+async def _allowed(api: KubeApi, right: Right) -> bool:
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": right.attributes()},
+    }
+    answer = await api.post(_REVIEW, body, _SECONDS)
+    if answer.status not in (200, 201):
+        raise ApiUnavailable(f"HTTP {answer.status} to an access review")
+    return bool((answer.body.get("status") or {}).get("allowed"))
+
+
+def grant(role: str, rights: Sequence[Right]) -> str:
+    """Give the command that makes a role and its binding, or replaces those that are there, in one namespace or in all.
+
+    Applied and not created: where some of the rights are missing, the role is there already.
+    """
+    namespace = rights[0].namespace
+    kind, place = ("Role", f", namespace: {namespace}") if namespace else ("ClusterRole", "")
+    note = "# The whole role is replaced: add the names of other backends of this type.\n" if _named(rights) else ""
+    head = f"apiVersion: {_RBAC}/v1\nkind: {kind}%s\nmetadata: {{name: {role}{place}}}\n"
+    return (
+        f"kubectl apply -f - <<'EOF'\n{head % ''}rules:\n{note}{''.join(_rules(rights))}"
+        f"---\n{head % 'Binding'}roleRef: {{apiGroup: {_RBAC}, kind: {kind}, name: {role}}}\n"
+        f"subjects: [{_ACCOUNT}]\nEOF"
+    )
+
+
+def _named(rights: Iterable[Right]) -> bool:
+    return any(right.name for right in rights)
+
+
+def _rules(rights: Iterable[Right]) -> Iterable[str]:
+    verbs: dict[tuple[str, str, str], list[str]] = {}
+    for right in rights:
+        verbs.setdefault((right.group, right.resource, right.name), []).append(right.verb)
+    for (group, resource, name), allowed in verbs.items():
+        names = f"resourceNames: {json.dumps([name])}, " if name else ""
+        what = f"apiGroups: {json.dumps([group])}, resources: {json.dumps([resource])}"
+        yield f"- {{{what}, {names}verbs: {json.dumps(allowed)}}}\n"
