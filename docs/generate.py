@@ -1,4 +1,4 @@
-"""Rewrites the generated blocks of the documentation: help text, configuration, metrics, errors.
+"""Rewrites the generated blocks of the documentation: help text, configuration, metrics, events, errors.
 
 Run it with the project's Python after a change of any of these: ``python docs/generate.py``. The text between
 ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->`` is replaced; all else is written by hand.
@@ -25,6 +25,7 @@ from signer.config.durations import show_duration
 from signer.config.load import variables
 from signer.config.model import BackendSection, Config
 from signer.core.errors import BUG, CANCELLED, MEANINGS, Meaning
+from signer.core.events import BackendEvent, BackendMoment
 from signer.observe.metrics import CITADEL_COUNTERS, CITADEL_GAUGES, OWN, Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,7 +152,7 @@ def _backend_keys() -> Iterator[Key]:
         yield from _dataclass_keys(registry.spec(type_name).settings, "backends.NAME.")
 
 
-def _dataclass_keys(settings: type[Any], prefix: str) -> Iterator[Key]:
+def _dataclass_keys(settings: type[Any], prefix: str, needed: str = "**needed**") -> Iterator[Key]:
     """A section's keys; a section inside it is spelt out under its own name."""
     hints = get_type_hints(settings)
     said = {key: text for kind in settings.__mro__ for key, text in _attributes(kind.__doc__ or "").items()}
@@ -160,16 +161,25 @@ def _dataclass_keys(settings: type[Any], prefix: str) -> Iterator[Key]:
             (t for t in (hints[field.name], *get_args(hints[field.name])) if dataclasses.is_dataclass(t)), None
         )
         if isinstance(inner, type):
-            yield from _dataclass_keys(inner, f"{prefix}{field.name}.")
+            yield Key(f"{prefix}{field.name}", "section", _section_default(field), "", said[field.name])
+            within = "needed in it" if field.default is None else needed
+            yield from _dataclass_keys(inner, f"{prefix}{field.name}.", within)
         else:
-            default = _dataclass_default(field)
+            default = _dataclass_default(field) or needed
             yield Key(f"{prefix}{field.name}", _type(hints[field.name]), default, "", said[field.name])
 
 
+def _section_default(field: dataclasses.Field[Any]) -> str:
+    if field.default is None:
+        return "none"
+    return "**needed**" if field.default_factory is dataclasses.MISSING else "its defaults"
+
+
 def _dataclass_default(field: dataclasses.Field[Any]) -> str:
+    """Empty where there is none."""
     if field.default is not dataclasses.MISSING:
         return _shown(field.default)
-    return "**needed**" if field.default_factory is dataclasses.MISSING else _shown(field.default_factory())
+    return "" if field.default_factory is dataclasses.MISSING else _shown(field.default_factory())
 
 
 def _attributes(docstring: str) -> dict[str, str]:
@@ -220,6 +230,13 @@ def metrics() -> str:
     return _table(("metric", "type", "labels", "meaning"), rows)
 
 
+def events() -> str:
+    """The closed sets of label values that backends tell, and what each means."""
+    rows = [("`event`", f"`{event.value}`", event.meaning) for event in BackendEvent]
+    rows += [("`moment`", f"`{moment.value}`", moment.meaning) for moment in BackendMoment]
+    return _table(("label", "value", "meaning"), rows)
+
+
 def errors() -> str:
     """One row for each kind of failure."""
 
@@ -251,6 +268,7 @@ BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     "help": ("README.md", help_text),
     "configuration": ("docs/configuration.md", configuration),
     "metrics": ("docs/operations.md", metrics),
+    "events": ("docs/operations.md", events),
     "errors": ("docs/errors.md", errors),
 }
 
