@@ -1,4 +1,4 @@
-"""The ways to sign. To add one: a file here with a SPEC, a line in BUILT_IN, and its far side in tests/contract.
+"""The ways to sign. To add one: a package here with a SPEC, a line in BUILT_IN, and its far side in tests/contract.
 
 Other distributions may add theirs by the entry point group ``istio_signer.backends``: name = type, value = SPEC.
 """

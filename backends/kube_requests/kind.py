@@ -51,7 +51,7 @@ class RequestKind(Protocol):
         ...
 
     def same(self, existing: Manifest, wanted: Manifest) -> bool:
-        """Tell whether an existing object asks for what ``wanted`` asks for, and for no longer a life."""
+        """Tell whether an existing object asks for the same, for however long: verify judges its life."""
         ...
 
     def verdict(self, item: Manifest) -> Verdict:

@@ -9,6 +9,9 @@ from signer.kube.api import connect
 from signer.kube.connect import NoCluster
 from signer.kube.rights import Right, check_rights
 
+# Source: cert-manager, internal/controller/feature/features.go; off by default.
+_GATE = "ExperimentalCertificateSigningRequestControllers"
+_CERT_MANAGER = ("issuers.cert-manager.io", "clusterissuers.cert-manager.io")
 _GROUP, _PLURAL = "certificates.k8s.io", "certificatesigningrequests"
 
 
@@ -42,6 +45,10 @@ async def check_live(settings: KubernetesCsrSettings, context: BackendContext) -
         findings = await check_rights(api, _rights(settings), where, "istio-signer-kubernetes-csr")
     finally:
         await api.close()
+    if (settings.signer_name or settings.signer_domain).split("/")[0] in _CERT_MANAGER:
+        text = f"cert-manager signs these only with --feature-gates={_GATE}=true; whether it has that cannot be asked"
+        key = "signer_name" if settings.signer_name else "signer_domain"
+        findings.append(Finding("warning", f"{where}.{key}", text))
     if not settings.approve:
         text = "somebody else must approve each request: a controller, or set approve: true"
         findings.append(Finding("ok", f"{where}.approve", text))

@@ -58,7 +58,7 @@ class Authentication(Section):
     cache: CacheDuration = timedelta(seconds=5)
     """How long a good verdict is remembered, at most 10 s: a deleted pod's token lives as much longer."""
     timeout: PositiveDuration = timedelta(seconds=5)
-    """For one TokenReview, its retries included."""
+    """For one TokenReview, its retries included; and for reading one pod, where routes have ``pod_labels``."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     """TokenReviews at once."""
 

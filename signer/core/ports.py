@@ -50,7 +50,7 @@ class Authorizer(Protocol):
 
 
 class Backend(Protocol):
-    """A way to sign. One file in ``backends/`` each; the suite in ``tests/contract`` is its definition."""
+    """A way to sign. One package in ``backends/`` each; the suite in ``tests/contract`` is its definition."""
 
     @property
     def name(self) -> str:

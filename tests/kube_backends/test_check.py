@@ -125,12 +125,13 @@ async def of_csr(kubeconfig: Path, name: str) -> list[Finding]:
 
 
 async def test_the_kubernetes_csr_api(kube: Kube, namespace: str, tmp_path: Path) -> None:
-    (found,) = await of_csr(access(kube, tmp_path, namespace, *rules(f"{DOMAIN}/{namespace}")), namespace)
+    found, gate = await of_csr(access(kube, tmp_path, namespace, *rules(f"{DOMAIN}/{namespace}")), namespace)
     assert found.level == "ok"
+    assert (gate.level, "ExperimentalCertificateSigningRequestControllers=true" in gate.text) == ("warning", True)
 
 
 async def test_approving_for_another_signer_is_missing_and_said(kube: Kube, namespace: str, tmp_path: Path) -> None:
-    (found,) = await of_csr(access(kube, tmp_path, namespace, *rules(f"{DOMAIN}/other")), namespace)
+    found, _ = await of_csr(access(kube, tmp_path, namespace, *rules(f"{DOMAIN}/other")), namespace)
     assert (found.level, f"approve signers.certificates.k8s.io {DOMAIN}/{namespace}" in found.text) == ("error", True)
     assert f'resourceNames: ["{DOMAIN}/{namespace}"]' in found.fix
     await pasted(kube, namespace, found, lambda: of_csr(tmp_path / "kubeconfig", namespace))

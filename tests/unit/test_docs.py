@@ -122,6 +122,17 @@ def test_every_key_says_what_it_is_for() -> None:
     assert [key.path for key in generate.all_keys() if not key.purpose] == []
 
 
+def test_a_section_of_a_backend_says_what_it_is_for_and_whether_it_is_needed() -> None:
+    rows = {key.path.removeprefix("backends.NAME."): key for key in generate.all_keys()}
+    assert {name: rows[name].default for name in ("issuer", "issuer.name", "auth")} == {
+        "issuer": "**needed**",
+        "issuer.name": "**needed**",
+        "auth": "its defaults",
+    }
+    assert (rows["runtime_config_map"].default, rows["runtime_config_map.name"].default) == ("none", "needed in it")
+    assert "replace `issuer`" in rows["runtime_config_map"].purpose
+
+
 def test_bounds_are_told_of_keys_that_may_be_left_out_too() -> None:
     types = {key.path: key.type for key in generate.all_keys()}
     assert types["routes[].profile.ttl_jitter"] == types["certificates.ttl_jitter"] == "number, at least 0.0, under 1.0"
