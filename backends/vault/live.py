@@ -120,7 +120,7 @@ class _Check:
         return [*told[:-1], Finding(last.level, last.where, f"{last.text}. All of these:", fix(path, found, broken))]
 
     def _wish(self) -> Wish:
-        return Wish(self._context.trust_domain, self._context.max_ttl)
+        return Wish(self._context.trust_domain, self._context.max_ttl, self._context.serving)
 
     async def _issuer(self, token: Secret, role: dict[str, Any]) -> list[Finding]:
         """By default Vault refuses what would outlive its CA, instead of shortening it (leaf_not_after_behavior)."""

@@ -61,7 +61,24 @@ def backend_context(config: Config, name: str, clock: Clock, meter: Meter) -> Ba
         kubeconfig=local.kubeconfig,
         kube_context=local.context,
         meter=meter,
+        serving=_server_names(config) if name == serving_backend(config) else ServerNames(),
     )
+
+
+def serving_backend(config: Config) -> str | None:
+    """Name the backend that signs the server's own certificate; None where that comes from files."""
+    if config.serving.certificate_file is not None:
+        return None
+    return config.serving.backend or first_backend(config)
+
+
+def first_backend(config: Config) -> str:
+    """The one that signs for the signer itself where nothing else is said: the first one of the first route."""
+    return config.routes[0].backends[0] if config.routes else next(iter(config.backends))
+
+
+def _server_names(config: Config) -> ServerNames:
+    return ServerNames(tuple(config.serving.dns_names), tuple(config.serving.ip_addresses))
 
 
 async def build_callers(
@@ -156,11 +173,5 @@ def build_source(config: Config, backends: Mapping[str, Backend], bundle: LiveBu
     serving = config.serving
     if serving.certificate_file is not None and serving.key_file is not None:
         return FromFiles(serving.certificate_file, serving.key_file, clock)
-    names = ServerNames(tuple(serving.dns_names), tuple(serving.ip_addresses))
-    plan = ServingPlan(names, serving.ttl, config.certificates.grace_ratio)
-    return FromBackend(backends[serving.backend or first_backend(config)], bundle, plan, clock)
-
-
-def first_backend(config: Config) -> str:
-    """The one that signs for the signer itself where nothing else is said: the first one of the first route."""
-    return config.routes[0].backends[0] if config.routes else next(iter(config.backends))
+    plan = ServingPlan(_server_names(config), serving.ttl, config.certificates.grace_ratio)
+    return FromBackend(backends[serving_backend(config) or ""], bundle, plan, clock)

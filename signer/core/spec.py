@@ -9,6 +9,7 @@ from typing import Any
 from signer.core.events import Meter, NoMeter
 from signer.core.ports import Backend, Clock
 from signer.core.rotator import RootRotator
+from signer.core.types import ServerNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class BackendContext:
         kubeconfig: How to reach the local cluster, for backends that live in it; None means the pod's own account.
         kube_context: A context of that file; None means its current one.
         meter: Counts the backend's events.
+        serving: The names of the signer's own certificate where this backend signs it, for advice; none otherwise.
     """
 
     name: str
@@ -33,6 +35,7 @@ class BackendContext:
     kubeconfig: Path | None = None
     kube_context: str | None = None
     meter: Meter = field(default_factory=NoMeter)
+    serving: ServerNames = field(default_factory=ServerNames)
 
     def cluster(self, kubeconfig: Path | None, kube_context: str | None) -> tuple[Path | None, str | None]:
         """Give kubeconfig and context of a backend's cluster: its own, or the local one where it names none."""

@@ -1,6 +1,7 @@
 """`check --live` against a real OpenBao: each command that it prints mends what it names and nothing else."""
 
 import asyncio
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -8,23 +9,31 @@ from pathlib import Path
 import hvac
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from backends.vault.live import TOKEN_VARIABLE, check_live
 from backends.vault.settings import VaultAuth, VaultIntermediateSettings, VaultSettings
 from backends.vault.spec import SPEC
 from signer.core.spec import BackendContext, Finding, NoAnswer
+from signer.core.types import ServerNames
 from tests.mesh.pki import Authority, pem
 from tests.vault.mounts import ISTIO_ROLE, policy_token, root_mount, second_issuer
 from tests.vault.openbao import OpenBao
 from tests.vault.test_signing import CLOCK
 
 CONTEXT = BackendContext("vault", CLOCK)
+SERVING = ServerNames(("istio-signer.istio-system.svc",))
+SERVES = replace(CONTEXT, serving=SERVING)
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "backends.md"
 URL = "http://crl.example/pki.crl"
 
 
-def look(settings: VaultSettings) -> list[Finding]:
+def look(settings: VaultSettings, context: BackendContext = CONTEXT) -> list[Finding]:
     """What it has to say that is not well."""
-    return [found for found in asyncio.run(check_live(settings, CONTEXT)) if found.level != "ok"]
+    return [found for found in asyncio.run(check_live(settings, context)) if found.level != "ok"]
 
 
 def run(server: OpenBao, command: str) -> None:
@@ -170,6 +179,41 @@ def test_who_did_not_answer_gets_no_command(
     monkeypatch.setattr(hvac.api.auth_methods.Kubernetes, "login", broken)
     (found,) = look(kubernetes_login(shared, tmp_path / "token"))
     assert (type(found), found.fix) == (kind, "")
+
+
+def sign_server(server: OpenBao, mount: str) -> None:
+    """Have a role sign a CSR of the signer's own."""
+    names = x509.SubjectAlternativeName([x509.DNSName(name) for name in SERVING.dns])
+    builder = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(names, critical=True)
+    csr = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    server.call("POST", f"{mount}/sign/istio-ca", {"csr": csr})
+
+
+def test_a_role_that_refuses_the_serving_certificate_is_mended(operator: OpenBao, tmp_path: Path) -> None:
+    """The signer would never be ready; that it does not sign it is not asked where another backend does."""
+    root_mount(operator, "narrow", allow_any_name=False, allow_subdomains=False)
+    token = policy_token(operator, tmp_path, "narrow/sign/istio-ca")
+    settings = VaultSettings(operator.address, "narrow/sign/istio-ca", VaultAuth("token", token_file=token))
+    assert not [f for f in look(settings) if f.level == "error"]
+    with pytest.raises(Exception, match="not allowed"):
+        sign_server(operator, "narrow")
+    broken = [f for f in look(settings, SERVES) if f.level == "error"]
+    assert "never ready" in broken[0].text
+    run(operator, broken[-1].fix)
+    assert not [f for f in look(settings, SERVES) if f.level == "error"]
+    sign_server(operator, "narrow")
+
+
+def test_the_role_that_the_page_writes_is_right(operator: OpenBao, tmp_path: Path) -> None:
+    """Word for word, for workloads and for the signer's own certificate."""
+    (command,) = re.findall(r"\$ (vault write pki/roles/istio-ca .*?)\n```", PAGE.read_text(), re.DOTALL)
+    root_mount(operator, "page")
+    operator.call("DELETE", "page/roles/istio-ca")
+    run(operator, command.replace("pki/roles", "page/roles"))
+    token = policy_token(operator, tmp_path, "page/sign/istio-ca")
+    settings = VaultSettings(operator.address, "page/sign/istio-ca", VaultAuth("token", token_file=token))
+    assert [f.text for f in look(settings, SERVES) if "roles/" in f.text] == []
+    sign_server(operator, "page")
 
 
 def test_sign_verbatim_is_warned_of(shared: OpenBao, tmp_path: Path) -> None:

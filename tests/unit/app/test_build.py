@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from signer.app import build
-from signer.app.build import build_callers
+from signer.app.build import backend_context, build_callers
 from signer.app.routing import build_router
-from signer.config.model import BackendSection, Cluster, Config, RouteSection
+from signer.config.model import BackendSection, Cluster, Config, RouteSection, Serving
+from signer.core.events import NoMeter
+from signer.core.types import ServerNames
 from signer.issue.guard import Guarded, GuardPolicy
 from signer.kube.connect import NoCluster
 from tests.support.clock import FakeClock
@@ -39,6 +41,29 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 
     monkeypatch.setattr(build, "connect", connect)
     return made
+
+
+NAMES = ServerNames(("istio-signer.istio-system.svc",))
+TWO = {
+    "backends": {"one": BackendSection(), "two": BackendSection()},
+    "routes": [RouteSection(backends=["two", "one"])],
+}
+
+
+@pytest.mark.parametrize(
+    ("serving", "signer"),
+    [
+        (Serving(), "two"),
+        (Serving(backend="one"), "one"),
+        (Serving(certificate_file=Path("/c"), key_file=Path("/k")), ""),
+    ],
+    ids=["first of the first route", "named", "files"],
+)
+def test_a_backend_is_told_the_serving_names_that_it_signs(serving: Serving, signer: str) -> None:
+    """And no other backend is: they are for its advice."""
+    config = Config.model_validate({**TWO, "serving": serving})
+    told = {name: backend_context(config, name, FakeClock(), NoMeter()).serving for name in ("one", "two")}
+    assert told == {name: NAMES if name == signer else ServerNames() for name in told}
 
 
 def test_a_route_to_a_new_backend() -> None:
