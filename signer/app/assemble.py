@@ -4,17 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_source
+from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_deny, build_source
 from signer.app.duties import Duties, Ground, build_duties
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
+from signer.authz.deny import DenyService
 from signer.authz.own import OwnIdentity
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.ports import Backend, Clock
 from signer.core.spiffe_bundle import document
 from signer.issue.admission import Admission
+from signer.issue.denials import NoDenials
 from signer.issue.pipeline import Parts, Pipeline
 from signer.observe import gauges
 from signer.observe.health import Health
@@ -54,6 +56,7 @@ class Server:
     admin: Admin
     backends: dict[str, Backend]
     callers: Callers
+    deny: DenyService | None
     reload: Reload
     duties: Duties
 
@@ -76,7 +79,10 @@ async def assemble(
 
     Raises:
         NoCluster: A cluster has no usable connection configuration.
+        DenyFileUnusable: There is a deny file, and it cannot be used.
     """
+    # Before anything that must be closed again.
+    deny = await build_deny(loaded.config, clock)
     config, metrics, health = loaded.config, Metrics(), Health(PARTS)
     backends = build_backends(loaded, clock, metrics.meter)
     bundle = build_bundle(config, backends, health, clock)
@@ -95,13 +101,14 @@ async def assemble(
         observer=Recorder(metrics, sinks.audit),
         clock=clock,
         tally=tally,
+        deny=deny or NoDenials(),
     )
     pipeline = Pipeline(parts)
     service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
     listener = Listener(service, _listener_settings(config))
     source = build_source(config, backends, bundle, clock)
     serving = ServingCertificate(source, clock, lambda renewal: _note_renewal(metrics, health, renewal))
-    admin = Admin(health, lambda accept: _scrape(metrics, health, admission, accept))
+    admin = Admin(health, lambda accept: _scrape(metrics, health, admission, deny, accept))
     if issuer is not None:
         admin.add_token_endpoint(issuer.mint)
     _expiries(metrics, bundle, clock)
@@ -109,7 +116,7 @@ async def assemble(
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
     duties = Duties() if issuer is not None else await build_duties(Ground(config, bundle, backends, clock, metrics))
-    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload, duties)
+    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload, deny, duties)
 
 
 def _listener_settings(config: Config) -> ListenerSettings:
@@ -131,10 +138,14 @@ def _note_renewal(metrics: Metrics, health: Health, renewal: Renewal) -> None:
         health.done(trust_serving.PART)
 
 
-def _scrape(metrics: Metrics, health: Health, admission: Admission, accept: str) -> tuple[bytes, str]:
+def _scrape(
+    metrics: Metrics, health: Health, admission: Admission, deny: DenyService | None, accept: str
+) -> tuple[bytes, str]:
     metrics.in_flight.set(admission.in_flight)
     gauges.show_backends(metrics, health)
     gauges.show_breakers(metrics, health)
+    if deny is not None:
+        gauges.show_deny(metrics, deny.entries(), deny.refused)
     return metrics.exposition(accept)
 
 

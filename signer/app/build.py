@@ -12,6 +12,8 @@ from signer.authn.clusters import ByCluster
 from signer.authn.development import DevelopmentIssuer
 from signer.authn.pod_labels import WithPodLabels
 from signer.authn.token_review import ReviewPolicy, TokenReviewer
+from signer.authz.deny import DenyService
+from signer.config.deny import parse_deny_list
 from signer.config.load import Loaded
 from signer.config.model import Cluster, Config
 from signer.core.events import Meter
@@ -166,6 +168,19 @@ def longest_ttl(config: Config) -> timedelta:
     """The longest lifetime that any route allows."""
     base = config.certificates.max_ttl
     return max([base, *(route.profile.max_ttl or base for route in config.routes)])
+
+
+async def build_deny(config: Config, clock: Clock) -> DenyService | None:
+    """Read the deny list, where there is to be one.
+
+    Raises:
+        DenyFileUnusable: It cannot be used.
+    """
+    if config.deny.file is None:
+        return None
+    deny = DenyService(config.deny.file, parse_deny_list, clock)
+    await deny.start()
+    return deny
 
 
 def build_source(config: Config, backends: Mapping[str, Backend], bundle: LiveBundle, clock: Clock) -> PairSource:

@@ -43,17 +43,15 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
 
 def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
     services = {f"backend-{name}": backend.run() for name, backend in server.backends.items()}
-    duties = {name: run() for name, run in server.duties.services.items()}
-    return (
-        services
-        | duties
-        | {
-            "trust-bundle": server.bundle.run(),
-            "serving-certificate": server.serving.run(),
-            "configuration": server.reload.run(),
-            "grpc-health": _mirror_readiness(server),
-        }
-    )
+    if server.deny is not None:
+        services["deny-list"] = server.deny.run()
+    services |= {name: run() for name, run in server.duties.services.items()}
+    return services | {
+        "trust-bundle": server.bundle.run(),
+        "serving-certificate": server.serving.run(),
+        "configuration": server.reload.run(),
+        "grpc-health": _mirror_readiness(server),
+    }
 
 
 async def _mirror_readiness(server: Server) -> None:

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 
 import backends as registry
 from signer.app.build import backend_context
+from signer.authz.deny_file import DenyFile, DenyFileUnusable
 from signer.cli.check_clusters import check_clusters
 from signer.cli.common import OK, REFUSED, UNAVAILABLE, USAGE, add_config, add_output, print_json, settings_of
 from signer.config.complaints import BadConfig
+from signer.config.deny import parse_deny_list
 from signer.config.load import PREFIX, Loaded, load, variables
 from signer.config.model import Config
 from signer.core.events import NoMeter
@@ -83,6 +85,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         yield from asyncio.run(_live_backends(loaded))
     yield from _serving(loaded.config)
     yield from _lifetimes(loaded.config)
+    yield from _deny(loaded.config)
     yield from asyncio.run(check_clusters(loaded.config, args.live))
 
 
@@ -140,3 +143,18 @@ def _lifetimes(config: Config) -> Iterator[Finding]:
     if shortest.total_seconds() < 600:
         text = f"{shortest.total_seconds():.0f} s: proxies will renew every few minutes"
         yield Finding("warning", "certificates.default_ttl", text)
+
+
+def _deny(config: Config) -> Iterator[Finding]:
+    where = "deny.file"
+    if config.deny.file is None:
+        return
+    try:
+        denied = DenyFile(config.deny.file, parse_deny_list).look().usable()
+    except DenyFileUnusable as error:
+        yield Finding("error", where, str(error))
+        return
+    yield Finding("ok", where, f"{len(denied)} entries")
+    past = denied.past(datetime.now(UTC))
+    if past:
+        yield Finding("warning", where, f"{past} of the entries have ended (until) and deny nobody")

@@ -9,6 +9,7 @@ from typing import Any
 from signer.app.assemble import Server, Sinks, assemble
 from signer.app.server import serve
 from signer.authn.development import DevelopmentIssuer
+from signer.authz.deny_file import DenyFileUnusable
 from signer.cli import development
 from signer.cli.common import OK, REFUSED, USAGE, Failure, add_config, load_config, settings_of
 from signer.config.load import Loaded, load
@@ -110,6 +111,8 @@ async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks, changed
         raise Failure(f"{error}, or use serve --development", USAGE) from None
     except NoCluster as error:
         raise Failure(str(error), USAGE) from None
+    except DenyFileUnusable as error:
+        raise Failure(f"deny.file: {error}", USAGE) from None
     except OSError as error:
         raise Failure(str(error)) from None
     except ExceptionGroup as group:

@@ -63,6 +63,13 @@ class Authentication(Section):
     """TokenReviews at once."""
 
 
+class Deny(Section):
+    """Who gets no more certificates, whatever else is right with the request."""
+
+    file: Path | None = None
+    """The deny list, YAML or JSON, re-read when it changes; a start without it is refused. None denies nobody."""
+
+
 class MatchSection(Section):
     """Conditions of a route; all that are given must hold. Globs: ``*``, ``?``, ``[...]``."""
 
@@ -235,6 +242,7 @@ class Config(Section):
     clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster()]
     """The API servers whose tokens are accepted; the first one is the local cluster."""
     authentication: Authentication = Authentication()
+    deny: Deny = Deny()
     backends: Annotated[dict[str, BackendSection], Field(min_length=1)]
     """Name -> its settings; ``type`` says which kind."""
     routes: list[RouteSection] = []

@@ -1,6 +1,7 @@
 """Reads YAML and remembers on which line each key stands, so that a complaint can point at it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import yaml
@@ -21,17 +22,9 @@ def read_yaml(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     Raises:
         BadYaml: It is not YAML, not a mapping, or gives a key twice.
     """
-    try:
+    with yaml_faults():
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BadYaml(f"line {line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        # Values such as dates are made while reading, and may be none.
-        raise BadYaml(f"line 1: not valid YAML: {str(error)[:100]!a}") from None
-    except RecursionError:
-        raise BadYaml("line 1: not valid YAML: nested too deep, or containing itself") from None
     if data is None:
         return {}, {}
     if not isinstance(data, dict):
@@ -40,6 +33,27 @@ def read_yaml(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         return data, dict(_lines(node, ()))
     except RecursionError:
         raise BadYaml("line 1: nested too deep, or containing itself") from None
+
+
+@contextmanager
+def yaml_faults() -> Iterator[None]:
+    """Tell every way in which the library cannot read a text as one.
+
+    Raises:
+        BadYaml: It cannot.
+    """
+    try:
+        yield
+    except BadYaml:
+        raise
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadYaml(f"line {line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # Values such as dates are made while reading, and may be none.
+        raise BadYaml(f"line 1: not valid YAML: {str(error)[:100]!a}") from None
+    except RecursionError:
+        raise BadYaml("line 1: not valid YAML: nested too deep, or containing itself") from None
 
 
 def _lines(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -52,12 +66,24 @@ def _lines(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int
 
 
 def _mapping_lines(node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
-    seen: set[str] = set()
+    refuse_second_keys(node, path)
     for key, value in node.value:
-        line = key.start_mark.line + 1
+        yield (*path, key.value), key.start_mark.line + 1
+        yield from _lines(value, (*path, key.value))
+
+
+def refuse_second_keys(node: yaml.Node, path: KeyPath = ()) -> None:
+    """Look through the keys of one mapping: YAML parsers disagree on which of two equal ones counts.
+
+    Raises:
+        BadYaml: A key is given twice.
+    """
+    seen: set[str] = set()
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        # Keys that are no texts cannot be read at all.
+        if not isinstance(key, yaml.ScalarNode):
+            continue
         if key.value in seen:
-            # YAML parsers disagree on which of the two counts.
+            line = key.start_mark.line + 1
             raise BadYaml(f"line {line}: the key {'.'.join(map(str, (*path, key.value)))} is given twice")
         seen.add(key.value)
-        yield (*path, key.value), line
-        yield from _lines(value, (*path, key.value))

@@ -86,7 +86,7 @@ class ValidityRejected(SignerError):
 
 
 class PolicyDenied(SignerError):
-    """A rule of the operator denies this caller what it asks for, such as a signer that is for others."""
+    """A rule of the operator denies this caller what it asks for: a signer that is for others, the deny list."""
 
 
 class NoRoute(SignerError):

@@ -20,6 +20,7 @@ from signer.core.errors import (
 from signer.core.ports import Authenticator, Authorizer, BundleSource, Clock, Observer
 from signer.core.types import Grant, Outcome
 from signer.issue.admission import Admission
+from signer.issue.denials import Denials, NoDenials, refuse
 from signer.issue.request import IssueRequest, Order, describe_csr, describe_leaf, new_outcome
 from signer.issue.route import Route, Router
 from signer.issue.signing import Signing, SigningParts
@@ -43,6 +44,7 @@ class Parts:
     Attributes:
         chance: A source of numbers in [0, 1) for lifetimes' jitter.
         tally: Told what happens on the way to the backends.
+        deny: Asked before anything is remembered or signed, so that nobody who is denied shares an answer.
     """
 
     admission: Admission
@@ -55,6 +57,7 @@ class Parts:
     # Jitter spreads renewals; nobody gains by guessing it.
     chance: Callable[[], float] = random.random
     tally: Tally = field(default_factory=NoTally)
+    deny: Denials = field(default_factory=NoDenials)
 
 
 class Pipeline:
@@ -113,6 +116,7 @@ class Pipeline:
         async with parts.admission:
             trace.to("authn")
             outcome.caller = caller = await parts.authenticator.authenticate(request.credentials)
+            refuse(parts.deny.caller_fault(caller))
             # Parsed after authentication: strangers buy no CPU.
             trace.to("csr")
             parsed = parse_csr(request.csr)
@@ -121,9 +125,11 @@ class Pipeline:
             outcome.grant = grant = await parts.authorizer.authorize(caller, request.impersonated)
             trace.to("policy")
             checked = check_csr(parsed, grant.identity)
+            refuse(parts.deny.order_fault(grant, checked))
             route = self._route(grant, request.signer_name, outcome)
             chain = await self._signing.sign(route, Order(request, grant, checked, ends), trace)
             describe_leaf(outcome, chain)
+            parts.deny.issued(grant, checked, chain.leaf.serial_number)
             cluster, namespace = caller.cluster, grant.identity.namespace
             return layout(chain, parts.bundle.extended(chain.bundle, cluster, namespace))
 

@@ -1,5 +1,6 @@
 """Gauges that are looked up when somebody scrapes, instead of being kept up to date all the time."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from signer.observe.health import Health
@@ -18,6 +19,13 @@ def show_breakers(metrics: Metrics, health: Health) -> None:
     """Write the state of every backend's breaker."""
     for name, breaker in health.breakers().items():
         metrics.breaker_state.labels(name).set(breaker.state)
+
+
+def show_deny(metrics: Metrics, entries: Mapping[str, int], refused: bool) -> None:
+    """Write how long the deny list is, by kind, and whether a newer one is refused."""
+    for kind, count in entries.items():
+        metrics.deny_entries.labels(kind).set(count)
+    metrics.deny_refused.set(1 if refused else 0)
 
 
 def show_serving(metrics: Metrics, worked: bool, end: datetime | None, due: datetime | None) -> None:

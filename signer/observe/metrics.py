@@ -145,6 +145,12 @@ OWN: dict[str, MetricSpec] = {
         "ConfigMaps written, by result: written, conflict (somebody was faster), gone, refused, unavailable.",
         ("result",),
     ),
+    "deny_entries": MetricSpec(
+        "istio_signer_deny_entries", "Entries of the deny list in use, those that have ended included.", ("kind",)
+    ),
+    "deny_refused": MetricSpec(
+        "istio_signer_deny_file_refused", "1 while the deny file cannot be used and the list from before it stays."
+    ),
     "build": MetricSpec("istio_signer_build_info", "Always 1.", ("version",)),
 }
 
@@ -211,6 +217,8 @@ class Metrics:
         self.leader = self._gauge("leader")
         self.namespaces = self._gauge("namespaces")
         self.writes = self._counter("writes")
+        self.deny_entries = self._gauge("deny_entries")
+        self.deny_refused = self._gauge("deny_refused")
         self._gauge("build").labels(__version__).set(1)
 
     def meter(self, backend: str) -> Meter:

@@ -112,3 +112,16 @@ def test_signal_while_waiting_for_a_ca(ca: Ca, offline: Path, tmp_path: Path) ->
         assert signer.terminate() == 0
     finally:
         signer.kill()
+
+
+@pytest.mark.parametrize("text", [None, "- {identity: X}"], ids=["missing", "bad"])
+def test_no_start_without_the_deny_list(ca: Ca, tmp_path: Path, offline: Path, text: str | None) -> None:
+    """Nobody could tell who must be refused."""
+    deny = tmp_path / "deny.yaml"
+    if text is not None:
+        deny.write_text(text)
+    done = serve(tmp_path, ca.directory, offline, deny={"file": str(deny)})
+
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert f"deny.file: {deny}: " in done.err

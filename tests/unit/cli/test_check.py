@@ -68,3 +68,24 @@ def test_bug_in_a_backends_check(
     bug = {"level": "error", "where": "backends.local", "text": "bug in the backend's check: KeyError"}
     assert bug in findings
     assert any(finding["where"] == "serving" for finding in findings)
+
+
+DENY_FILES = {
+    "good": ("- {serial: '1'}\n", "ok", "1 entries"),
+    "ended": ("- {serial: '1', until: 2020-01-01T00:00:00Z}\n", "warning", "1 of the entries have ended"),
+    "bad": ("- {serial: x}\n", "error", "entry no. 1: serial: write a certificate's serial"),
+    "missing": (None, "error", "cannot be read: No such file or directory"),
+}
+
+
+@pytest.mark.parametrize(("text", "level", "told"), DENY_FILES.values(), ids=DENY_FILES)
+def test_deny_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, level: str, told: str) -> None:
+    """Judged as at the start of the server."""
+    config, deny = tmp_path / "config.yaml", tmp_path / "deny.yaml"
+    config.write_text(f"{CONFIG}deny: {{file: {deny}}}\n")
+    if text is not None:
+        deny.write_text(text)
+
+    main(["check", "--config", str(config), "-o", "json"])
+    found = [finding for finding in json.loads(capsys.readouterr().out) if finding["where"] == "deny.file"]
+    assert [finding["level"] for finding in found if told in finding["text"]] == [level]

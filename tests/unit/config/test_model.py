@@ -23,6 +23,7 @@ DEFAULTS: dict[str, object] = {
     "authentication.cache": 5 * SECOND,
     "authentication.timeout": 5 * SECOND,
     "authentication.concurrency": 64,
+    "deny.file": None,
     "backends": {"local": LOCAL},
     "routes": [],
     "certificates.default_ttl": DAY,
