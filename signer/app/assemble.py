@@ -116,7 +116,7 @@ async def assemble(
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
     duties = Duties() if issuer is not None else await build_duties(Ground(config, bundle, backends, clock, metrics))
-    return Server(config, health, bundle, serving, listener, admin, backends, callers, reload, deny, duties)
+    return Server(config, health, bundle, serving, listener, admin, backends, callers, deny, reload, duties)
 
 
 def _listener_settings(config: Config) -> ListenerSettings:
