@@ -20,6 +20,7 @@ from signer.config.model import Config
 from signer.core.events import NoMeter
 from signer.core.spec import Finding, NoAnswer
 from signer.runtime.clock import SystemClock
+from signer.trust.extras import ExtraRootsUnusable, contents_of, judged
 from signer.trust.serving import PairUnavailable
 from signer.trust.serving_sources import load_pair
 
@@ -84,6 +85,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     if args.live:
         yield from asyncio.run(_live_backends(loaded))
     yield from _serving(loaded.config)
+    yield from _trust(loaded.config)
     yield from _lifetimes(loaded.config)
     yield from _deny(loaded.config)
     yield from asyncio.run(check_clusters(loaded.config, args.live))
@@ -136,6 +138,20 @@ def _serving(config: Config) -> Iterator[Finding]:
         yield Finding("error", "serving.certificate_file", str(error))
     else:
         yield Finding("ok", "serving.certificate_file", f"valid to {pair.window[1].isoformat()}")
+
+
+def _trust(config: Config) -> Iterator[Finding]:
+    for index, rule in enumerate(config.trust.roots):
+        where = f"trust.roots.{index}.file"
+        found = contents_of(rule.file)
+        try:
+            screened = judged(rule.file, found, datetime.now(UTC), frozenset(config.trust.distrust))
+        except ExtraRootsUnusable as error:
+            yield Finding("error", where, str(error))
+            continue
+        yield Finding("ok", where, f"{rule.file}: {len(screened.bundle.roots)} root(s)")
+        for dropped in screened.dropped:
+            yield Finding("warning", where, f"{rule.file}: not trusted: {dropped}")
 
 
 def _lifetimes(config: Config) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from signer.observe.lines import LineSink
 from signer.runtime.clock import SystemClock
 from signer.runtime.supervise import run as run_loop
 from signer.runtime.supervise import stop_on_signals
+from signer.trust.extras import ExtraRootsUnusable
 
 _log = logging.getLogger("istio_signer.serve")
 
@@ -113,6 +114,8 @@ async def _serve(loaded: Loaded, args: argparse.Namespace, sinks: Sinks, changed
         raise Failure(str(error), USAGE) from None
     except DenyFileUnusable as error:
         raise Failure(f"deny.file: {error}", USAGE) from None
+    except ExtraRootsUnusable as error:
+        raise Failure(f"trust.roots: {error}") from None
     except OSError as error:
         raise Failure(str(error)) from None
     except ExceptionGroup as group:

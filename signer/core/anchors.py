@@ -16,7 +16,8 @@ from signer.core import keys
 from signer.core.chain import TrustBundle, fingerprint, is_ca, is_self_issued
 from signer.core.parsing import UNPARSABLE
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+# No block reaches into the next one: what is cut off must not take its neighbour away, nor make this slow.
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
 _BEGIN = re.compile(rb"-----BEGIN ")
 CERTIFICATE = b"CERTIFICATE"
 MAX_ANCHORS = 256
@@ -92,7 +93,8 @@ def read_anchors(data: bytes, now: datetime) -> Screened:
     Line ends and texts between blocks do not matter: what is kept is encoded anew.
     """
     blocks = list(_BLOCK.finditer(data))
-    parsed, dropped = [], []
+    parsed: dict[x509.Certificate, None] = {}
+    dropped: list[Dropped] = []
     for number, block in enumerate(blocks, 1):
         certificate = _parsed(block)
         if isinstance(certificate, str):
@@ -100,10 +102,10 @@ def read_anchors(data: bytes, now: datetime) -> Screened:
         elif certificate in parsed:
             dropped.append(Dropped(f"block {number}", "a duplicate"))
         else:
-            parsed.append(certificate)
+            parsed[certificate] = None
     if len(_BEGIN.findall(data)) > len(blocks):
         dropped.append(Dropped("the text", "a block has no end, or another one than its beginning"))
-    screened = screen(parsed[:MAX_ANCHORS], now)
+    screened = screen(list(parsed)[:MAX_ANCHORS], now)
     if len(parsed) > MAX_ANCHORS:
         dropped.append(Dropped("the text", f"only the first {MAX_ANCHORS} certificates are taken"))
     return Screened(screened.bundle, (*dropped, *screened.dropped))

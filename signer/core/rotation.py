@@ -90,10 +90,13 @@ class Rotation:
     def distrusted(self) -> frozenset[str]:
         """Fingerprints of the roots that nobody is to trust because of it, whatever the backends say."""
         if self.phase is Phase.DONE:
-            return frozenset(map(fingerprint, self.old))
-        if self.phase is Phase.ABORTED and self.new is not None:
-            return frozenset({fingerprint(self.new)})
-        return frozenset()
+            gone: tuple[x509.Certificate, ...] = self.old
+        elif self.phase is Phase.ABORTED and self.new is not None:
+            gone = (self.new,)
+        else:
+            return frozenset()
+        # A CA that has made nothing new gives one root for both.
+        return frozenset(map(fingerprint, gone)) - frozenset(map(fingerprint, self.trusted))
 
     def intend(self, now: datetime) -> "Rotation":
         """Go from waiting to the next intent; whoever calls it has made sure that the gate is open.
@@ -123,7 +126,10 @@ class Rotation:
 
         Raises:
             WrongPhase: It is no intent.
+            ValueError: Everybody is to trust the new root, and there is none.
         """
         if self.phase not in RESULTS:
             raise WrongPhase(f"rotation {self.id} is {self.phase.value}, which is no intent")
+        if self.phase is Phase.PREPARING and new is None and self.new is None:
+            raise ValueError(f"rotation {self.id}: the CA has made no new root")
         return replace(self, phase=RESULTS[self.phase], since=now, new=new or self.new)

@@ -77,7 +77,7 @@ class TrustRecord:
         return self if len(kept) == len(self.roots) else replace(self, roots=kept)
 
     def merged(self, other: "TrustRecord") -> "TrustRecord":
-        """Know what either knows; of the rotation, what ``other`` knows."""
+        """Know what either knows; of the rotation, and of what is published, what ``other`` knows."""
         fresh = dict(self.roots)
         for mark, known in other.roots.items():
             mine = fresh.get(mark)
@@ -98,7 +98,8 @@ class TrustRecord:
 def _newest(roots: dict[str, KnownRoot]) -> dict[str, KnownRoot]:
     if len(roots) <= MAX_ROOTS:
         return roots
-    latest = sorted(roots.items(), key=lambda item: item[1].until)[-MAX_ROOTS:]
+    # By fingerprint where the times are equal, so that all replicas forget the same ones.
+    latest = sorted(roots.items(), key=lambda item: (item[1].until, item[0]))[-MAX_ROOTS:]
     return dict(sorted(latest))
 
 
@@ -166,7 +167,14 @@ def _decode_rotation(item: Any) -> Rotation | None:
         return None
     old = tuple(x509.load_pem_x509_certificate(text.encode()) for text in item["old"])
     new = x509.load_pem_x509_certificate(item["new"].encode()) if item["new"] is not None else None
-    return Rotation(item["id"], item["backend"], Phase(item["phase"]), old, _moment(item["since"]), new, item["handle"])
+    phase, since = Phase(item["phase"]), _moment(item["since"])
+    return Rotation(_name(item["id"]), _name(item["backend"]), phase, old, since, new, _name(item["handle"]))
+
+
+def _name(text: Any) -> str:
+    if not isinstance(text, str):
+        raise BadRecord("a name that is no text")
+    return text
 
 
 def _moment(text: str) -> datetime:

@@ -59,6 +59,7 @@ class LiveBundle:
         self._record = TrustRecord()
         self._bundle = TrustBundle.of(())
         self._dropped: tuple[Dropped, ...] = ()
+        self._told: object = None
         self._changed = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._extras.on_change(self._changed.set)
@@ -87,8 +88,7 @@ class LiveBundle:
         """Take over what other replicas remember, at once."""
         merged = self._record.merged(record)
         if merged != self._record:
-            self._record = merged
-            self._rebuild()
+            self._rebuild(merged)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called, on the event loop, after each change of the bundle or of who vouches for what."""
@@ -107,7 +107,7 @@ class LiveBundle:
         states = await asyncio.gather(*map(self._look, self._backends))
         for backend, state in zip(self._backends, states, strict=True):
             self._health.backend(backend.name, state)
-        self._rebuild()
+        self._rebuild(self._record)
         return self._bundle
 
     async def run(self) -> None:
@@ -150,15 +150,22 @@ class LiveBundle:
             _log.error("backend %s: %s\n%s", backend.name, state.reason, frames)
         return state
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, record: TrustRecord) -> None:
         now, policy = self._clock.now(), self._policy
         roots, refused = vouched(self._known, policy, now)
-        self._record = self._record.vouched(roots).pruned(now)
+        self._record = record.vouched(roots).pruned(now)
         composed = compose(roots, self._record, self._extras.common, policy, now)
         self._say_dropped((*refused, *composed.dropped))
         if roots:
             self._health.done(PART)
         self._take(composed.bundle)
+        self._tell()
+
+    def _tell(self) -> None:
+        told = (self._bundle.digest, self._record, {name: info.roots for name, info in self._known.items()})
+        if told == self._told:
+            return
+        self._told = told
         for callback in self._callbacks:
             callback()
 

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from signer.core.anchors import Dropped, Screened, screen
 from signer.core.chain import fingerprint
-from signer.core.trust_record import KnownRoot, TrustRecord
+from signer.core.trust_record import STEP, KnownRoot, TrustRecord
 from signer.core.types import IssuerInfo
 
 
@@ -39,7 +39,7 @@ def vouched(
     dropped: list[Dropped] = []
     for name, info in shown.items():
         pins = policy.pins.get(name)
-        until = now + (policy.grace if info.configured else policy.retention)
+        until = _until(policy.grace if info.configured else policy.retention, now)
         screened = screen(info.roots, now)
         dropped += [Dropped(f"backend {name}, {d.what}", d.why) for d in screened.dropped]
         for root in screened.bundle.roots:
@@ -51,6 +51,11 @@ def vouched(
             else:
                 kept.append(KnownRoot(root, until))
     return tuple(kept), tuple(dropped)
+
+
+def _until(span: timedelta, now: datetime) -> datetime:
+    """A record notes no step shorter than ``STEP``, so without that much more it would forget too early."""
+    return now + span + STEP if span else now
 
 
 def compose(

@@ -9,11 +9,12 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
-from signer.core.anchors import Screened, read_anchors
+from signer.core.anchors import Dropped, Screened, read_anchors
 from signer.core.chain import TrustBundle, fingerprint
 from signer.core.globs import ANY, Globs
 from signer.core.ports import Clock
@@ -22,6 +23,7 @@ _log = logging.getLogger("istio_signer.trust")
 INTERVAL = 2.0
 MAX_BYTES = 1024 * 1024
 MAX_ANSWERS = 64
+_MAX_WHYS = 3
 
 
 class ExtraRootsUnusable(Exception):
@@ -48,7 +50,7 @@ class ExtraRule:
 
 @dataclass(slots=True)
 class _Read:
-    contents: bytes = b""
+    contents: bytes | None = None
     bundle: TrustBundle = field(default_factory=lambda: TrustBundle.of(()))
     fault: str = ""
 
@@ -104,7 +106,7 @@ class ExtraRoots:
             await self._look()
 
     async def _look(self) -> None:
-        contents = await asyncio.to_thread(lambda: {path: _contents(path) for path in self._read})
+        contents = await asyncio.to_thread(lambda: {path: contents_of(path) for path in self._read})
         changed = [self._take(path, found) for path, found in contents.items()]
         if any(changed):
             self._answers.clear()
@@ -113,24 +115,18 @@ class ExtraRoots:
 
     def _take(self, path: Path, found: bytes | OSError) -> bool:
         read = self._read[path]
-        if isinstance(found, OSError):
-            return self._refuse(read, f"{path}: cannot be read: {found.strerror}")
         if found == read.contents:
             return False
-        read.contents = found
-        screened = self._screened(path, found)
-        if not screened.bundle.roots:
-            return self._refuse(read, f"{path}: holds no certificate that can be a root")
+        read.contents = found if isinstance(found, bytes) else None
+        try:
+            screened = judged(path, found, self._clock.now(), self._distrust)
+        except ExtraRootsUnusable as error:
+            return self._refuse(read, str(error))
+        for dropped in screened.dropped:
+            _log.warning("%s: not trusted: %s", path, dropped)
         changed = screened.bundle.digest != read.bundle.digest
         read.bundle, read.fault = screened.bundle, ""
         return changed
-
-    def _screened(self, path: Path, data: bytes) -> Screened:
-        screened = read_anchors(data, self._clock.now())
-        for dropped in screened.dropped:
-            _log.warning("%s: not trusted: %s", path, dropped)
-        kept = [root for root in screened.bundle.roots if fingerprint(root) not in self._distrust]
-        return Screened(TrustBundle.of(kept), screened.dropped)
 
     def _refuse(self, read: _Read, fault: str) -> bool:
         if fault != read.fault:
@@ -139,7 +135,25 @@ class ExtraRoots:
         return False
 
 
-def _contents(path: Path) -> bytes | OSError:
+def judged(path: Path, found: bytes | OSError, now: datetime, distrust: frozenset[str] = frozenset()) -> Screened:
+    """Say which roots a file gives. One whose roots are all distrusted gives none, and is good all the same.
+
+    Raises:
+        ExtraRootsUnusable: It cannot be read, or holds no root.
+    """
+    if isinstance(found, OSError):
+        raise ExtraRootsUnusable(f"{path}: cannot be read: {found.strerror}")
+    screened = read_anchors(found, now)
+    if not screened.bundle.roots:
+        whys = "".join(f"; {dropped}" for dropped in screened.dropped[:_MAX_WHYS])
+        raise ExtraRootsUnusable(f"{path}: holds no certificate that can be a root{whys}")
+    kept = TrustBundle.of(root for root in screened.bundle.roots if fingerprint(root) not in distrust)
+    gone = [Dropped(fingerprint(root)[:16], "trust.distrust names it") for root in screened.bundle.minus(kept).roots]
+    return Screened(kept, (*screened.dropped, *gone))
+
+
+def contents_of(path: Path) -> bytes | OSError:
+    """Read a file, or say why not; blocks."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES)

@@ -61,6 +61,18 @@ def test_broken_kubeconfig(ca: Ca, tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("text", [None, "", "rubbish"], ids=["missing", "empty", "rubbish"])
+def test_unusable_extra_roots(ca: Ca, offline: Path, tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "extra.pem"
+    if text is not None:
+        path.write_text(text)
+    done = serve(tmp_path, ca.directory, offline, trust={"roots": [{"file": str(path)}]})
+
+    assert done.code == 1
+    assert f"trust.roots: {path}: " in done.err
+    assert "Traceback" not in done.err
+
+
 def test_outside_a_cluster_and_without_a_kubeconfig(ca: Ca, tmp_path: Path) -> None:
     done = serve(tmp_path, ca.directory, tmp_path, clusters=[{"id": "Kubernetes"}])
 

@@ -30,8 +30,9 @@ def set_of(*parts: bytes) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """INTEGER, not negative."""
-    return tlv(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+    """INTEGER, in as few bytes as it needs."""
+    size = (value + (value < 0)).bit_length() // 8 + 1
+    return tlv(0x02, value.to_bytes(size, "big", signed=True))
 
 
 def octets(value: bytes) -> bytes:

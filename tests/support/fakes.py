@@ -22,6 +22,7 @@ from signer.core.types import (
 )
 from signer.core.validity import Validity, ValidityPolicy
 from signer.issue.profile import Profile
+from signer.trust.extras import ExtraRoots
 from tests.support.clock import DAY, NOW, FakeClock
 from tests.support.pki import Ca, leaf_extensions, make_ca, make_leaf
 
@@ -105,6 +106,7 @@ class FakeBackend:
         self.name = name
         self.ca = ca or make_ca("root")
         self.roots: tuple[Ca, ...] = (self.ca,)
+        self.configured = False
         self.signing, self.describing, self.probing = Switch(), Switch(), Switch()
         self.bend: Callable[[IssuedChain], IssuedChain] = lambda issued: issued
         self.requests: list[SigningRequest] = []
@@ -124,7 +126,8 @@ class FakeBackend:
         await self.describing.passing()
         certificate = self.ca.certificate
         window = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-        return IssuerInfo(tuple(ca.certificate for ca in self.roots), (certificate,), window)
+        roots = tuple(ca.certificate for ca in self.roots)
+        return IssuerInfo(roots, (certificate,), window, self.configured)
 
     async def probe(self) -> None:
         """Find it well."""
@@ -166,6 +169,7 @@ class FakeBundle:
         self.now = TrustBundle.of(ca.certificate for ca in roots)
         self.next = self.now
         self.switch = Switch()
+        self.extras: ExtraRoots | None = None
 
     def current(self) -> TrustBundle:
         """What it has."""
@@ -178,8 +182,8 @@ class FakeBundle:
         return self.now
 
     def extended(self, base: TrustBundle, cluster: str, namespace: str) -> TrustBundle:
-        """Nobody's answers carry more."""
-        return base
+        """Nobody's answers carry more, but where there are extras."""
+        return self.extras.extended(base, cluster, namespace) if self.extras else base
 
 
 class Witness:

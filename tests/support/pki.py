@@ -134,10 +134,12 @@ class Quirk:
     Attributes:
         digest: Of the signature.
         claimed: The digest that the signed part names, where it is another one.
+        serial: Where it is not the next one.
     """
 
     digest: hashes.HashAlgorithm = field(default_factory=hashes.SHA256)
     claimed: hashes.HashAlgorithm | None = None
+    serial: int | None = None
 
 
 PLAIN = Quirk()
@@ -171,7 +173,7 @@ def certificate(
     names = (issuer.public_bytes(), der.sequence(*map(der.time, window)), subject.public_bytes())
     body = der.sequence(
         der.context(0, der.integer(2)),
-        der.integer(next(_serials)),
+        der.integer(next(_serials) if quirk.serial is None else quirk.serial),
         der.algorithm(signer, quirk.claimed or quirk.digest),
         *names,
         public,
