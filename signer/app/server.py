@@ -13,6 +13,7 @@ from signer.core.ports import Backend
 from signer.observe.logs import frames_of
 from signer.runtime.supervise import settle, supervise, unless
 from signer.server.tls import credentials
+from signer.trust.rotation.store import FileStore, follow
 
 _log = logging.getLogger("istio_signer.app")
 # Kubernetes gives a pod 30 s; the whole end must fit well inside.
@@ -45,6 +46,8 @@ def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
     services = {f"backend-{name}": backend.run() for name, backend in server.backends.items()}
     if server.deny is not None:
         services["deny-list"] = server.deny.run()
+    if server.config.trust.record_file is not None:
+        services["trust-record-file"] = follow(FileStore(server.config.trust.record_file), server.bundle)
     services |= {name: run() for name, run in server.duties.services.items()}
     return services | {
         "trust-bundle": server.bundle.run(),

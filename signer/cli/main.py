@@ -4,18 +4,20 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 from signer import __version__
 from signer.cli.common import EXIT_CODES, REFUSED, Failure
 
-# Verb -> what it is for. Each is a module here with add_arguments(parser) and run(args) -> exit code; it is imported
-# only when used, so that --help is quick.
+# Verb -> what it is for. Each is a module here, with "_" for "-", that has add_arguments(parser) and run(args) -> exit
+# code; it is imported only when used, so that --help is quick.
 VERBS: dict[str, str] = {
     "serve": "run the certificate authority",
     "init": "make a root and an intermediate CA on disk",
     "request": "get a certificate from a running signer, as a proxy would",
     "check": "validate a configuration and everything that it points to",
     "explain": "say whose identity a token would get, by which rule, from which backend",
+    "rotate-root": "replace the root that the mesh trusts, step by step, with nothing failing",
     "demo": "show the whole thing on this machine: issue, rotate, handshake",
 }
 
@@ -32,8 +34,12 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
     for name, purpose in VERBS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
         if name == verb:
-            import_module(f"signer.cli.{name}").add_arguments(command)
+            _module(name).add_arguments(command)
     return top
+
+
+def _module(verb: str) -> Any:
+    return import_module(f"signer.cli.{verb.replace('-', '_')}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     verb = next((a for a in given if a in VERBS), None)
     args = parser(verb).parse_args(given)
     try:
-        code = int(import_module(f"signer.cli.{args.verb}").run(args))
+        code = int(_module(args.verb).run(args))
         # Here and not at the interpreter's end, where a reader that has gone away could no longer be caught.
         sys.stdout.flush()
         return code

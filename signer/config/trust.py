@@ -31,6 +31,12 @@ class Trust(Section):
     retention: Duration | None = None
     """How long a root that a signer has shown of itself stays after it was shown last; none means the longest lifetime
     of a certificate. A root that is taken out of a file goes at once."""
+    record_file: Path | None = None
+    """Where ``rotate-root`` keeps its state for a signer without ``distribution``; the signer follows it."""
+    client_interval: PositiveDuration | None = None
+    """The longest time between two answers to one client, for root rotations; none means the longest lifetime."""
+    settle: Duration = timedelta(minutes=3)
+    """Until all replicas have noticed a change, for root rotations: mounted files take minutes."""
 
 
 class Distribution(Section):

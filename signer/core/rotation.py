@@ -46,7 +46,7 @@ RESULTS: dict[Phase, Phase] = {
 OVER = frozenset({Phase.DONE, Phase.ABORTED})
 # From here on leaves of the new root may live, and taking it away would break them.
 ABORTABLE = frozenset({Phase.PREPARING, Phase.TRUSTING, Phase.ABORTING})
-_NEW_TRUSTED = frozenset({Phase.TRUSTING, Phase.SWITCHING, Phase.SIGNING, Phase.RETIRING, Phase.DONE})
+_NEW_TRUSTED = frozenset({Phase.TRUSTING, Phase.SWITCHING, Phase.SIGNING, Phase.RETIRING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +82,21 @@ class Rotation:
 
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
-        """The roots that everybody must trust because of it, whatever the backends say."""
-        old = () if self.phase is Phase.DONE else self.old
-        return (*old, self.new) if self.new is not None and self.phase in _NEW_TRUSTED else old
+        """The roots that everybody must trust because of it, whatever the backends say; none once it is over."""
+        if self.over:
+            return ()
+        return (*self.old, self.new) if self.new is not None and self.phase in _NEW_TRUSTED else self.old
 
     @property
-    def distrusted(self) -> frozenset[str]:
-        """Fingerprints of the roots that nobody is to trust because of it, whatever the backends say."""
-        if self.phase is Phase.DONE:
-            gone: tuple[x509.Certificate, ...] = self.old
-        elif self.phase is Phase.ABORTED and self.new is not None:
-            gone = (self.new,)
-        else:
-            return frozenset()
+    def forgotten(self) -> frozenset[str]:
+        """Fingerprints of the roots that nobody is to remember after it. A backend that shows one vouches for it all
+        the same, as after a restore from a backup."""
+        old = frozenset(map(fingerprint, self.old))
+        new = frozenset({fingerprint(self.new)} if self.new is not None else ())
         # A CA that has made nothing new gives one root for both.
-        return frozenset(map(fingerprint, gone)) - frozenset(map(fingerprint, self.trusted))
+        if self.phase is Phase.DONE:
+            return old - new
+        return new - old if self.phase is Phase.ABORTED else frozenset()
 
     def intend(self, now: datetime) -> "Rotation":
         """Go from waiting to the next intent; whoever calls it has made sure that the gate is open.

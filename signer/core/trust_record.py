@@ -72,7 +72,7 @@ class TrustRecord:
         """Forget what nobody vouches for any more, and what a rotation has removed."""
         held = frozenset(map(fingerprint, self.rotation.trusted if self.rotation else ()))
         kept = {
-            mark: k for mark, k in self.roots.items() if mark not in self.distrusted and (mark in held or now < k.until)
+            mark: k for mark, k in self.roots.items() if mark not in self.forgotten and (mark in held or now < k.until)
         }
         return self if len(kept) == len(self.roots) else replace(self, roots=kept)
 
@@ -84,15 +84,16 @@ class TrustRecord:
             fresh[mark] = known if mine is None else replace(known, until=max(mine.until, known.until))
         return TrustRecord(_newest(fresh), other.rotation)
 
-    def trusted(self, now: datetime) -> tuple[x509.Certificate, ...]:
-        """The roots to trust because of what is remembered."""
-        kept = [known.certificate for known in self.pruned(now).roots.values()]
-        return (*kept, *(self.rotation.trusted if self.rotation else ()))
+    @property
+    def trusted(self) -> tuple[x509.Certificate, ...]:
+        """The roots to trust because of what is remembered; ``pruned`` first forgets what is over."""
+        known = [root.certificate for root in self.roots.values()]
+        return (*known, *(self.rotation.trusted if self.rotation else ()))
 
     @property
-    def distrusted(self) -> frozenset[str]:
+    def forgotten(self) -> frozenset[str]:
         """Fingerprints that a rotation has removed."""
-        return self.rotation.distrusted if self.rotation else frozenset()
+        return self.rotation.forgotten if self.rotation else frozenset()
 
 
 def _newest(roots: dict[str, KnownRoot]) -> dict[str, KnownRoot]:
@@ -147,7 +148,7 @@ def decode(text: str) -> TrustRecord:
     try:
         data = json.loads(text)
         if data["version"] != VERSION:
-            raise BadRecord(f"version {data['version']!a}; this program knows version {VERSION}")
+            raise BadRecord(f"version {data['version']!a:.20}; this program knows version {VERSION}")
         known = [_decode_root(item) for item in data["roots"]]
         return TrustRecord({fingerprint(k.certificate): k for k in known}, _decode_rotation(data["rotation"]))
     except BadRecord:

@@ -84,6 +84,12 @@ class LiveBundle:
         """What is remembered here, others' memory included."""
         return self._record
 
+    @property
+    def settled(self) -> bool:
+        """Whether every backend has shown its roots. Before that nothing is forgotten: one that is down at our start
+        has leaves out there too."""
+        return len(self._known) == len(self._backends)
+
     def remember(self, record: TrustRecord) -> None:
         """Take over what other replicas remember, at once."""
         merged = self._record.merged(record)
@@ -153,7 +159,8 @@ class LiveBundle:
     def _rebuild(self, record: TrustRecord) -> None:
         now, policy = self._clock.now(), self._policy
         roots, refused = vouched(self._known, policy, now)
-        self._record = record.vouched(roots).pruned(now)
+        noted = record.vouched(roots)
+        self._record = noted.pruned(now) if self.settled else noted
         composed = compose(roots, self._record, self._extras.common, policy, now)
         self._say_dropped((*refused, *composed.dropped))
         if roots:

@@ -74,6 +74,5 @@ def compose(
         policy: The operator's word; it is the last.
         now: The time, UTC.
     """
-    gone = policy.distrust | record.distrusted
-    everything = (*(root.certificate for root in roots), *record.trusted(now), *extras)
-    return screen([c for c in everything if fingerprint(c) not in gone], now)
+    everything = (*(root.certificate for root in roots), *record.trusted, *extras)
+    return screen([c for c in everything if fingerprint(c) not in policy.distrust], now)

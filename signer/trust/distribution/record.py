@@ -150,7 +150,7 @@ class SharedRecord:
         if not self._leads.leads:
             return known
         now = self._clock.now()
-        kept = known.pruned(now)
+        kept = known.pruned(now) if self._bundle.settled else known
         return kept if self._marks is None else kept.published(self._marks, now)
 
     async def _save(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
 
 from signer.core.chain import fingerprint
 from signer.core.rotation import ABORTABLE, INTENTS, OVER, RESULTS, Phase, Rotation, WrongPhase
@@ -36,17 +37,17 @@ LEADS: dict[Phase, dict[str, Phase]] = {
     Phase.ABORTED: {},
 }
 OLD, BOTH = {A, B}, {A, B, NEW}
-TRUSTED = {
+TRUSTED: dict[Phase, set[x509.Certificate]] = {
     Phase.PREPARING: OLD,
     Phase.TRUSTING: BOTH,
     Phase.SWITCHING: BOTH,
     Phase.SIGNING: BOTH,
     Phase.RETIRING: BOTH,
-    Phase.DONE: {NEW},
+    Phase.DONE: set(),
     Phase.ABORTING: OLD,
-    Phase.ABORTED: OLD,
+    Phase.ABORTED: set(),
 }
-DISTRUSTED = {Phase.DONE: OLD, Phase.ABORTED: {NEW}}
+FORGOTTEN = {Phase.DONE: OLD, Phase.ABORTED: {NEW}}
 
 
 def test_tables_are_whole() -> None:
@@ -75,11 +76,11 @@ def test_every_step_in_every_phase(phase: Phase, step: str) -> None:
 
 @pytest.mark.parametrize("phase", Phase, ids=lambda phase: phase.value)
 def test_whom_everybody_trusts(phase: Phase) -> None:
-    """Old roots until it is done, the new one from trusting on; nobody is trusted and distrusted."""
+    """Old roots until it is over, the new one from trusting on; nobody is trusted and forgotten."""
     one = rotation(phase)
     assert set(one.trusted) == TRUSTED[phase]
-    assert one.distrusted == set(map(fingerprint, DISTRUSTED.get(phase, set())))
-    assert one.distrusted.isdisjoint(map(fingerprint, one.trusted))
+    assert one.forgotten == set(map(fingerprint, FORGOTTEN.get(phase, set())))
+    assert one.forgotten.isdisjoint(map(fingerprint, one.trusted))
 
 
 @pytest.mark.parametrize("phase", Phase, ids=lambda phase: phase.value)
@@ -91,9 +92,9 @@ def test_looks(phase: Phase) -> None:
 
 
 def test_an_abort_before_the_ca_made_anything() -> None:
-    """There is nobody to distrust."""
+    """There is nobody to forget."""
     one = rotation(Phase.PREPARING).give_up(LATER).done(LATER)
-    assert (one.phase, one.new, one.trusted, one.distrusted) == (Phase.ABORTED, None, (A, B), frozenset())
+    assert (one.phase, one.new, one.trusted, one.forgotten) == (Phase.ABORTED, None, (), frozenset())
 
 
 def test_the_new_root_is_kept_through_steps_that_bring_none() -> None:
@@ -114,5 +115,4 @@ def test_nothing_to_trust() -> None:
 def test_a_ca_that_made_nothing_new(phase: Phase) -> None:
     """It gave one of the old roots for a new one: that one is not taken away."""
     one = replace(rotation(phase), new=A)
-    assert A in one.trusted
-    assert fingerprint(A) not in one.distrusted
+    assert fingerprint(A) not in one.forgotten

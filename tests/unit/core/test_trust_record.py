@@ -87,9 +87,9 @@ def test_pruned() -> None:
         (Phase.SWITCHING, {A, B}, {A, B}),
         (Phase.SIGNING, {A, B}, {A, B}),
         (Phase.RETIRING, {A, B}, {A, B}),
-        (Phase.DONE, {B}, {B}),
+        (Phase.DONE, set(), set()),
         (Phase.ABORTING, {A}, {A}),
-        (Phase.ABORTED, {A}, {A}),
+        (Phase.ABORTED, set(), set()),
     ],
     ids=lambda value: value.value if isinstance(value, Phase) else "",
 )
@@ -98,23 +98,23 @@ def test_a_rotation_holds_roots(phase: Phase, kept: set[x509.Certificate], trust
     rotation = rotating(phase)
     after = record(*known(A, B, C), rotation=rotation).pruned(NOW + 9 * HOUR)
     assert {k.certificate for k in after.roots.values()} == kept
-    assert set(TrustRecord({}, rotation).trusted(NOW)) == trusted
-    assert set(after.trusted(NOW + 9 * HOUR)) == trusted
+    assert set(TrustRecord({}, rotation).trusted) == trusted
+    assert set(after.trusted) == trusted
 
 
 @pytest.mark.parametrize(("phase", "gone"), [(Phase.DONE, A), (Phase.ABORTED, B)])
 def test_what_a_rotation_has_removed_is_forgotten_at_once(phase: Phase, gone: x509.Certificate) -> None:
     """Whoever vouched for it, and however long."""
     one = record(*known(A, B), rotation=rotating(phase))
-    assert one.distrusted == marks(gone)
-    assert gone not in one.trusted(NOW)
+    assert one.forgotten == marks(gone)
+    assert gone not in one.pruned(NOW).trusted
     assert fingerprint(gone) not in one.pruned(NOW).roots
 
 
 def test_trusted_without_a_rotation() -> None:
     """What lives."""
     one = record(*known(A), *known(B, until=NOW))
-    assert (one.trusted(NOW), one.distrusted) == ((A,), frozenset())
+    assert (one.pruned(NOW).trusted, one.forgotten) == ((A,), frozenset())
 
 
 def test_merged() -> None:
@@ -161,6 +161,7 @@ def test_the_text() -> None:
         "backend": "vault",
         "phase": "trusting",
         "since": "2025-06-01T12:00:00+00:00",
+        "handle": "",
     }
     assert json.loads(encode(EMPTY)) == {"version": 1, "roots": [], "rotation": None}
 

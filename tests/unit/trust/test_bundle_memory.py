@@ -119,13 +119,14 @@ async def test_others_memory() -> None:
 
 
 async def test_a_rotation_that_others_began() -> None:
-    """Its new root is trusted before any backend shows it, and its old one goes though the backend shows it."""
+    """Its new root is trusted before any backend shows it; the old one goes with the backend that shows it."""
     scene = Scene()
     await scene.shows(A)
     trusting = Rotation("r", "a", Phase.TRUSTING, (A.certificate,), NOW, B.certificate)
     scene.live.remember(record(rotation=trusting))
     assert scene.live.current() == _bundle(A, B)
     done = Rotation("r", "a", Phase.DONE, (A.certificate,), NOW, B.certificate)
+    await scene.shows(B)
     scene.live.remember(record(rotation=done))
     assert scene.live.current() == _bundle(B)
     assert fingerprint(A.certificate) not in scene.live.record.roots

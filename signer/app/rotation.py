@@ -1,0 +1,113 @@
+"""A root rotation, put together from the configuration: where its state is, the CA's hands, what it waits for."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import backends as registry
+from signer.app.build import backend_context, first_backend, longest_ttl
+from signer.config.load import Loaded
+from signer.config.model import Config
+from signer.core.events import NoMeter
+from signer.core.ports import Clock
+from signer.core.rotation import Rotation
+from signer.core.rotator import RootRotator, RotationRefused
+from signer.core.spec import RotateOptions
+from signer.kube.api import KubeApi, connect
+from signer.trust.distribution.distributor import DistributionPlan
+from signer.trust.distribution.record import RecordPlace
+from signer.trust.rotation.gates import AllGates, Gate, NamespaceGate, TimeGate, Waits
+from signer.trust.rotation.steps import Steps
+from signer.trust.rotation.store import ConfigMapStore, FileStore, Store
+from signer.trust.rotation.world import lacking
+
+
+@asynccontextmanager
+async def rotating(
+    loaded: Loaded, clock: Clock, options: RotateOptions, backend: str = ""
+) -> AsyncIterator[tuple[Steps, str]]:
+    """Open what the steps need; give them, and the name of the backend that they are about.
+
+    Args:
+        loaded: The configuration.
+        clock: Time.
+        options: What the operator says of the issuer that comes.
+        backend: Whose root; empty for that of the rotation under way, or of the first backend.
+
+    Raises:
+        RotationRefused: It cannot be done with this configuration.
+        NoCluster: There is no way to the cluster.
+        StoreUnusable: The state cannot be read.
+    """
+    config = loaded.config
+    async with AsyncExitStack() as opened:
+        api = await _api(config, opened)
+        store = _store(config, api)
+        under_way = _under_way((await store.read()).rotation)
+        name = backend or (under_way.backend if under_way else first_backend(config))
+        if under_way is not None:
+            handle = under_way.handle
+            options = replace(options, issuer=options.issuer or handle, secret=options.secret or handle)
+        rotator = _rotator(loaded, name, clock, options)
+        opened.push_async_callback(rotator.close)
+        yield Steps(store, rotator, _gate(loaded, name, api), clock), name
+
+
+def _under_way(rotation: Rotation | None) -> Rotation | None:
+    return None if rotation is None or rotation.over else rotation
+
+
+async def _api(config: Config, opened: AsyncExitStack) -> KubeApi | None:
+    if not config.distribution.enabled:
+        return None
+    api = await connect(config.clusters[0].kubeconfig, config.clusters[0].context)
+    opened.push_async_callback(api.close)
+    return api
+
+
+def _store(config: Config, api: KubeApi | None) -> Store:
+    if api is not None:
+        return ConfigMapStore(api, RecordPlace(config.distribution.lease_namespace, config.distribution.record))
+    if config.trust.record_file is not None:
+        return FileStore(config.trust.record_file)
+    raise RotationRefused(
+        "the rotation's state has no place: set distribution.enabled, or trust.record_file where there is no cluster"
+    )
+
+
+def _rotator(loaded: Loaded, name: str, clock: Clock, options: RotateOptions) -> RootRotator:
+    if name not in loaded.backends:
+        raise RotationRefused(f"there is no backend {name!r}; there are {', '.join(loaded.backends)}")
+    type_name, settings = loaded.backends[name]
+    new = registry.spec(type_name).rotator
+    if new is None:
+        raise RotationRefused(
+            f"backends of type {type_name} cannot be rotated from here: add the new root to trust.roots, wait, have the"
+            " signer change its CA, wait, take the old root away"
+        )
+    return new(settings, backend_context(loaded.config, name, clock, NoMeter()), options)
+
+
+def _gate(loaded: Loaded, name: str, api: KubeApi | None) -> Gate:
+    config = loaded.config
+    longest = longest_ttl(config)
+    waits = Waits(
+        config.trust.client_interval or longest,
+        config.trust.settle,
+        longest + _intermediate_life(loaded, name),
+        distributed=api is not None,
+    )
+    if api is None:
+        return TimeGate(waits)
+    settings = config.distribution
+    plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
+    return AllGates((NamespaceGate(partial(lacking, api, plan)), TimeGate(waits)))
+
+
+def _intermediate_life(loaded: Loaded, name: str) -> timedelta:
+    """An intermediate under the old root may have been minted right before the switch."""
+    settings = loaded.backends[name][1]
+    life: timedelta = settings.intermediate.ttl if getattr(settings, "mode", "") == "intermediate" else timedelta(0)
+    return life
