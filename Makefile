@@ -8,7 +8,7 @@ RUNTIME := .venv/.runtime-installed
 TEST := .venv/.test-installed
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo test lint format bench bench-backends bench-distribution proto lock wheel cluster clean
+.PHONY: help setup demo test soak lint format bench bench-backends bench-distribution proto lock wheel cluster clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ demo: $(RUNTIME) ## show the main job on this machine: issue, rotate, mutual TLS
 
 test: $(TEST) ## run every test, end to end ones included
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(TEST) ## an hour of load while leaves, intermediates, roots and signers are all replaced
+	$(BIN)/python -m pytest -s tests/soak/long.py
 
 lint: $(TEST) ## check style, types and layers
 	$(BIN)/ruff check .

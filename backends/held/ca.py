@@ -37,6 +37,11 @@ class HeldCa:
     window: Window
     notes: tuple[str, ...] = ()
 
+    @property
+    def anchors(self) -> tuple[x509.Certificate, ...]:
+        """The roots that its own path ends in: what its leaves need, whatever else is trusted beside them."""
+        return tuple(root for root in self.bundle.roots if issued(self.chain[-1], root))
+
 
 def climb(
     certificate: x509.Certificate,

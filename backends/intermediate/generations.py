@@ -73,5 +73,11 @@ class Generations:
         return TrustBundle.of(self.at(now)._roots() if self.current is not None else ())
 
     def _roots(self) -> Iterable[x509.Certificate]:
-        held = [g.ca for g in (self.current, self.waiting) if g is not None]
-        return (root for ca in (*held, *self.retired) for root in ca.bundle.roots)
+        """What the newest one came with, and of the others what their leaves need: a root that was taken out of the
+        upstream's files must not live on with them."""
+        newest, current = self.newest, self.current
+        if newest is not None:
+            yield from newest.ca.bundle.roots
+        others = [current.ca] if current is not None and current is not newest else []
+        for ca in (*others, *self.retired):
+            yield from ca.anchors

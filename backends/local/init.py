@@ -39,6 +39,8 @@ class CaPlan:
         root_directory: Gets the root and its key: what is taken offline.
         organization: The ``O`` of both subjects; Istio puts the trust domain there.
         password: Encrypts both keys where given.
+        path_length: How many CAs may stand below the intermediate: none for a signer of leaves, one for
+            ``mode: intermediate``.
     """
 
     directory: Path
@@ -48,6 +50,7 @@ class CaPlan:
     root_ttl: timedelta = timedelta(days=3650)
     intermediate_ttl: timedelta = timedelta(days=365)
     password: bytes | None = None
+    path_length: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def plan_files(plan: CaPlan, now: datetime) -> dict[Path, bytes]:
 
 
 def _certify(plan: CaPlan, title: str, issuer: _Certified | None, end: datetime, now: datetime) -> _Certified:
-    """Make one CA certificate (RFC 5280 section 4.2.1): self-signed without an issuer, else with path length 0."""
+    """Make one CA certificate (RFC 5280 section 4.2.1): self-signed without an issuer."""
     key = keys.generate(plan.key_type)
     subject = _name(plan.organization, title)
     signing_key = issuer.key if issuer else key
@@ -110,7 +113,7 @@ def _certify(plan: CaPlan, title: str, issuer: _Certified | None, end: datetime,
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=plan.path_length if issuer else None), critical=True)
         .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)

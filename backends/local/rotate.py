@@ -146,7 +146,10 @@ class LocalRotator:
     def _made(self, rotation: Rotation) -> Files:
         """A new root and an intermediate; the root's key goes to a directory of the operator's, to be taken offline."""
         offline = self._options.root_directory or Path(f"root-{rotation.id}")
-        plan = CaPlan(Path("staged"), Path("offline"), self._context.trust_domain, password=self._password())
+        below = 1 if self._settings.mode == "intermediate" else 0
+        plan = CaPlan(
+            Path("staged"), Path("offline"), self._context.trust_domain, password=self._password(), path_length=below
+        )
         made = plan_files(plan, self._context.clock.now())
         try:
             offline.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -96,7 +96,7 @@ def _gate(loaded: Loaded, name: str, api: KubeApi | None) -> Gate:
     waits = Waits(
         config.trust.client_interval or longest,
         config.trust.settle,
-        longest + _intermediate_life(loaded, name),
+        max(longest, _own_life(config)) + _intermediate_life(loaded, name),
         distributed=api is not None,
     )
     if api is None:
@@ -104,6 +104,11 @@ def _gate(loaded: Loaded, name: str, api: KubeApi | None) -> Gate:
     settings = config.distribution
     plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
     return AllGates((NamespaceGate(partial(lacking, api, plan)), TimeGate(waits)))
+
+
+def _own_life(config: Config) -> timedelta:
+    """Of the signer's own certificate and of istiod's: clients must not meet one whose root they no longer have."""
+    return max(config.serving.ttl, config.istiod.ttl if config.istiod.enabled else timedelta(0))
 
 
 def _intermediate_life(loaded: Loaded, name: str) -> timedelta:

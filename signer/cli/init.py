@@ -8,7 +8,7 @@ from cryptography import x509
 
 from backends.local.files import CACERTS
 from backends.local.init import AlreadyThere, CaPlan, init_ca
-from signer.cli.common import OK, USAGE, Failure, add_output, print_json, read_text
+from signer.cli.common import OK, USAGE, Failure, add_output, print_json, read_text, whole_number
 from signer.config.durations import parse_duration
 from signer.core.identity import InvalidIdentity, TrustDomain
 from signer.core.keys import KEY_TYPES
@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-type", choices=KEY_TYPES, default="p256", help="of both keys (default: p256)")
     parser.add_argument("--root-ttl", type=_duration, default=timedelta(days=3650), help="default: 3650d")
     parser.add_argument("--intermediate-ttl", type=_duration, default=timedelta(days=365), help="default: 365d")
+    parser.add_argument(
+        "--path-length",
+        type=whole_number(0, 8),
+        default=0,
+        help="CAs that may stand below the intermediate: 1 for mode: intermediate (default: 0)",
+    )
     parser.add_argument("--password-file", type=Path, help="encrypt both keys with the password in this file")
     add_output(parser)
 
@@ -84,6 +90,7 @@ def _plan(args: argparse.Namespace) -> CaPlan:
         root_ttl=args.root_ttl,
         intermediate_ttl=args.intermediate_ttl,
         password=password,
+        path_length=args.path_length,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from signer.core.chain import TrustBundle
 from signer.trust.distribution.objects import KEY
 from tests.cluster.api import Kube
 from tests.distribution.scene import NAME, Field, Switchable, bundle, until
@@ -85,6 +86,16 @@ async def test_namespaces_that_end_are_left_alone(place: Field) -> None:
         scene.change(bundle("b"))
         await until(lambda: scene.distributor.complete, 5, "completeness")
     assert place.text(ending) is None
+
+
+async def test_before_any_root_is_known_nothing_is_written(place: Field) -> None:
+    """An empty ConfigMap would have every pod trust nobody."""
+    name, wanted = place.namespace(), bundle("a")
+    async with place.distributing(TrustBundle.of(())) as scene:
+        await asyncio.sleep(1.0)
+        assert scene.tally.results == {}
+        scene.change(wanted)
+        await until(lambda: place.text(name) == wanted.pem, 2, "the roots")
 
 
 async def test_who_does_not_lead_writes_nothing(place: Field) -> None:

@@ -47,6 +47,10 @@ class Balancer:
         for each in self._open:
             each.close()
 
+    def replace(self, before: SignerProcess, after: SignerProcess) -> None:
+        """Another process stands in one's place."""
+        self._signers[self._signers.index(before)] = after
+
     def _accept(self) -> None:
         while True:
             try:

@@ -16,9 +16,9 @@ CaFiles = dict[str, str]
 """File name -> contents, under Istio's `cacerts` names."""
 
 
-def make_ca(directory: Path) -> CaFiles:
+def make_ca(directory: Path, *options: str) -> CaFiles:
     """Run `istio-signer init`, and give what the signer needs of its output."""
-    done = istio_signer("init", "--directory", directory)
+    done = istio_signer("init", "--directory", directory, *options)
     assert done.code == 0, done.err
     return {name: (directory / name).read_text() for name in NAMES}
 

@@ -143,7 +143,11 @@ class Ledger:
         return self._places.setdefault(name, _Place())
 
     def _differs(self, name: str, place: _Place) -> bool:
-        return place.known and (place.held is None or place.held.digest != self._wanted(name).digest)
+        if not place.known:
+            return False
+        wanted = self._wanted(name)
+        # Before any root is known there is nothing to say, least of all that nobody is to be trusted.
+        return bool(wanted.roots) and (place.held is None or place.held.digest != wanted.digest)
 
     def _judge(self, name: str) -> None:
         place = self._places.get(name)

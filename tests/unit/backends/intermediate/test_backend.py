@@ -289,3 +289,16 @@ async def test_closed_it_signs_no_more(scene: Scene) -> None:
     await scene.backend.close()
     with pytest.raises(BackendUnavailable, match="closed"):
         await scene.backend.sign(asked())
+
+
+async def test_a_root_that_left_the_upstream_goes_though_older_cas_live(scene: Scene) -> None:
+    """Its file named two roots for a while; what was minted then leads to one of them, and needs no other."""
+    gone = make_ca("gone").certificate
+    scene.upstream.bend = lambda minted: replace(minted, roots=(*minted.roots, gone))
+    await scene.tick(13 * HOUR)
+    await scene.tick(DELAY)
+    assert gone in (await scene.backend.issuer()).roots
+    scene.upstream.bend = lambda minted: minted
+    await scene.tick(13 * HOUR)
+    assert gone not in (await scene.backend.issuer()).roots
+    await scene.proven()
