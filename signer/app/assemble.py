@@ -1,6 +1,6 @@
 """A whole server, put together of its parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from signer.issue.admission import Admission
 from signer.issue.denials import NoDenials
 from signer.issue.pipeline import Parts, Pipeline
 from signer.observe import gauges
+from signer.observe.clock_watch import ClockWatch
 from signer.observe.health import Health
 from signer.observe.lines import LineSink
 from signer.observe.metrics import Metrics
@@ -59,6 +60,7 @@ class Server:
     deny: DenyService | None
     reload: Reload
     duties: Duties
+    clock_watch: ClockWatch
 
 
 async def assemble(
@@ -108,7 +110,15 @@ async def assemble(
     listener = Listener(service, _listener_settings(config))
     source = build_source(config, backends, bundle, clock)
     serving = ServingCertificate(source, clock, lambda renewal: _note_renewal(metrics, health, renewal))
-    admin = Admin(health, lambda accept: _scrape(metrics, health, admission, deny, accept))
+    shown: list[Callable[[], None]] = [
+        lambda: metrics.in_flight.set(admission.in_flight),
+        lambda: gauges.show_backends(metrics, health),
+        lambda: gauges.show_breakers(metrics, health),
+        lambda: gauges.show_trust(metrics, len(bundle.current().roots), bundle.record.rotation),
+    ]
+    if deny is not None:
+        shown.append(lambda: gauges.show_deny(metrics, deny.entries(), deny.refused))
+    admin = Admin(health, lambda accept: _scrape(metrics, shown, accept))
     if issuer is not None:
         admin.add_token_endpoint(issuer.mint)
     _expiries(metrics, bundle, clock)
@@ -116,7 +126,8 @@ async def assemble(
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
     duties = Duties() if issuer is not None else await build_duties(Ground(config, bundle, backends, clock, metrics))
-    return Server(config, health, bundle, serving, listener, admin, backends, callers, deny, reload, duties)
+    watch = ClockWatch(clock, lambda _: metrics.clock_jumps.inc())
+    return Server(config, health, bundle, serving, listener, admin, backends, callers, deny, reload, duties, watch)
 
 
 def _listener_settings(config: Config) -> ListenerSettings:
@@ -138,14 +149,9 @@ def _note_renewal(metrics: Metrics, health: Health, renewal: Renewal) -> None:
         health.done(trust_serving.PART)
 
 
-def _scrape(
-    metrics: Metrics, health: Health, admission: Admission, deny: DenyService | None, accept: str
-) -> tuple[bytes, str]:
-    metrics.in_flight.set(admission.in_flight)
-    gauges.show_backends(metrics, health)
-    gauges.show_breakers(metrics, health)
-    if deny is not None:
-        gauges.show_deny(metrics, deny.entries(), deny.refused)
+def _scrape(metrics: Metrics, shown: Sequence[Callable[[], None]], accept: str) -> tuple[bytes, str]:
+    for show in shown:
+        show()
     return metrics.exposition(accept)
 
 

@@ -54,6 +54,7 @@ def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
         "serving-certificate": server.serving.run(),
         "configuration": server.reload.run(),
         "grpc-health": _mirror_readiness(server),
+        "clock-watch": server.clock_watch.run(),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from signer.core.rotation import Rotation
 from signer.observe.health import Health
 from signer.observe.metrics import Metrics
 
@@ -13,6 +14,14 @@ def show_backends(metrics: Metrics, health: Health) -> None:
         metrics.backend_up.labels(name).set(1 if state.up else 0)
         if state.not_after is not None:
             metrics.issuer_expiry.labels(name).set(state.not_after)
+
+
+def show_trust(metrics: Metrics, roots: int, rotation: Rotation | None) -> None:
+    """Write how many roots are trusted, and where the rotation under way stands."""
+    metrics.bundle_roots.set(roots)
+    metrics.rotation.clear()
+    if rotation is not None and not rotation.over:
+        metrics.rotation.labels(rotation.backend, rotation.phase.value).set(rotation.since.timestamp())
 
 
 def show_breakers(metrics: Metrics, health: Health) -> None:

@@ -151,6 +151,15 @@ OWN: dict[str, MetricSpec] = {
     "deny_refused": MetricSpec(
         "istio_signer_deny_file_refused", "1 while the deny file cannot be used and the list from before it stays."
     ),
+    "rotation": MetricSpec(
+        "istio_signer_root_rotation_since_timestamp_seconds",
+        "Since when the root rotation under way is in its phase; no sample where none is.",
+        ("backend", "phase"),
+    ),
+    "bundle_roots": MetricSpec("istio_signer_trust_bundle_roots", "Roots that answers to everybody carry."),
+    "clock_jumps": MetricSpec(
+        "istio_signer_clock_jumps_total", "Times that the wall clock was seen to jump by more than 5 minutes."
+    ),
     "build": MetricSpec("istio_signer_build_info", "Always 1.", ("version",)),
 }
 
@@ -219,6 +228,9 @@ class Metrics:
         self.writes = self._counter("writes")
         self.deny_entries = self._gauge("deny_entries")
         self.deny_refused = self._gauge("deny_refused")
+        self.rotation = self._gauge("rotation")
+        self.bundle_roots = self._gauge("bundle_roots")
+        self.clock_jumps = self._counter("clock_jumps")
         self._gauge("build").labels(__version__).set(1)
 
     def meter(self, backend: str) -> Meter:
