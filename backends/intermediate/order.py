@@ -51,7 +51,9 @@ def _accept(minted: MintedCa, key: CaPrivateKey, now: datetime) -> HeldCa:
         raise UnusableCa(f"the upstream's answer cannot sign leaves: {fault}")
     roots = [root for root in minted.roots if is_ca(root) and is_self_issued(root)]
     if not roots:
-        raise UnusableCa("the upstream gave no root: name the file with its roots (roots_file)")
+        raise UnusableCa(
+            "the upstream gave no root that its certificate leads to: name the file with its roots (roots_file)"
+        )
     chain = climb(certificate, [c for c in minted.issuers if c not in roots], roots, [])
     if chain is None:
         raise UnusableCa("the upstream's certificates do not lead from the new CA to a root")

@@ -1,22 +1,27 @@
 """The CAs that a remote signer was seen to sign with: learnt from its answers, kept while their leaves may live.
 
 A remote CA can be replaced at any moment, and for a while answers of the old and of the new one mix, here and on other
-replicas. So a CA's roots stay until the last leaf seen from it has ended. Pure; what comes in is not trusted by anybody
-but ``verify``, which proves each answer against the bundle that these roots end up in.
+replicas. So a CA's roots stay until the last leaf seen from it has ended.
+
+Every root learnt here ends up in the bundle that the whole mesh trusts, so an answer is believed only as far as its
+leaf goes: the leaf must hold the key that was sent, only roots that it climbs to are kept, and no longer than a leaf
+may live that was asked for. Pure; the rest of the proof is ``verify``'s.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from cryptography import x509
 
 from backends.held.ca import climb, issued
 from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
 from signer.core.parsing import UNPARSABLE
-from signer.core.types import IssuerInfo
+from signer.core.types import IssuerInfo, SigningRequest
 from signer.core.validity import Window
+from signer.core.verify_leaf import CLOCK_LEEWAY
 
 MAX_AUTHORITIES = 8
 _NEAR_ITS_END = timedelta(minutes=1)
@@ -28,21 +33,28 @@ class Authority:
 
     Attributes:
         issuers: All its certificates that are no roots, the leaf's issuer first where it could be told.
-        roots: Self-issued ones.
+        roots: Self-issued ones that the leaf climbs to; all of them where there was no leaf.
         chain: The way from the signing certificate up to, not including, a root; empty while none is known.
         window: The span in which the whole way is valid; None while it is not known.
+        signer: The certificate that signs; None where no certificate at hand has signed the leaf.
     """
 
     issuers: tuple[x509.Certificate, ...]
     roots: tuple[x509.Certificate, ...]
     chain: tuple[x509.Certificate, ...] = ()
     window: Window | None = None
+    signer: x509.Certificate | None = None
+
+
+# The same text may hold several CAs, as a bundle does: each of them that signs is one of its own.
+_Key: TypeAlias = tuple[str, x509.Certificate | None]
 
 
 @dataclass(slots=True)
 class _Seen:
     """A CA, and a leaf that it signed: none where the CA was only shown."""
 
+    key: _Key
     authority: Authority
     until: datetime
     leaf: x509.Certificate | None = None
@@ -58,10 +70,15 @@ class Authorities:
     """
 
     pinned: tuple[x509.Certificate, ...] = ()
-    _seen: OrderedDict[str, _Seen] = field(default_factory=OrderedDict)
+    _seen: OrderedDict[_Key, _Seen] = field(default_factory=OrderedDict)
 
     def learn(
-        self, text: str, parse: Callable[[], Sequence[x509.Certificate]], leaf: x509.Certificate | None, now: datetime
+        self,
+        text: str,
+        parse: Callable[[], Sequence[x509.Certificate]],
+        leaf: x509.Certificate | None,
+        now: datetime,
+        asked: SigningRequest | None = None,
     ) -> tuple[Authority, bool]:
         """Note what came with an answer.
 
@@ -70,23 +87,28 @@ class Authorities:
             parse: Parses them; called where the text is new.
             leaf: What was signed; None where the CA was only asked for its certificates.
             now: The time, UTC.
+            asked: What the leaf answers: a leaf of another key tells nothing, and roots are kept no longer than a leaf
+                lives that was asked for.
 
         Returns:
-            The CA, and whether the roots or the signing chain have changed.
+            The CA, and whether the roots or the signing chain have changed. A CA that has not signed the leaf is only
+            described: nothing of it is kept.
 
         Raises:
-            ValueError: They cannot be parsed.
+            BackendError: They cannot be parsed.
         """
-        before = self._current(now)
-        seen = self._seen.get(text)
+        if leaf is not None and asked is not None and leaf.public_key() != asked.csr.parsed.key:
+            return describe(parse(), leaf, self.pinned), False
+        before, seen = self._current(now), self._recalled(text, leaf)
         if seen is None:
-            seen = self._seen[text] = _Seen(describe(parse(), leaf, self.pinned), now)
-        elif leaf is not None and seen is before and seen.leaf is not None:
-            seen.until = max(seen.until, leaf.not_valid_after_utc)
+            authority = describe(parse(), leaf, self.pinned)
+            if leaf is not None and authority.signer is None:
+                return authority, False
+            seen = self._noted(_Seen((text, authority.signer), authority, now, leaf))
+        seen.until = max(seen.until, now if leaf is None else _end(leaf, asked))
+        if leaf is not None and seen is before:
             return seen.authority, False
-        seen.leaf = seen.leaf or leaf
-        seen.until = max(seen.until, leaf.not_valid_after_utc if leaf is not None else now)
-        self._seen.move_to_end(text)
+        self._seen.move_to_end(seen.key)
         self._forget(now)
         current = self._current(now)
         return seen.authority, before is None or current is None or current.authority != before.authority
@@ -103,6 +125,20 @@ class Authorities:
             known = seen.authority
             seen.authority = describe((*known.issuers, *known.roots), seen.leaf, roots)
         return True
+
+    def _recalled(self, text: str, leaf: x509.Certificate | None) -> _Seen | None:
+        """What is known of a text, the latest first; for a leaf, of the CA in it that signed this very one."""
+        known = (seen for seen in reversed(self._seen.values()) if seen.key[0] == text)
+        if leaf is None:
+            return next(known, None)
+        return next((seen for seen in known if seen.leaf and seen.key[1] and issued(leaf, seen.key[1])), None)
+
+    def _noted(self, seen: _Seen) -> _Seen:
+        """Keep a CA, in the place of what was only shown by the same text."""
+        for key in [key for key, other in self._seen.items() if key[0] == seen.key[0] and other.leaf is None]:
+            del self._seen[key]
+        self._seen[seen.key] = seen
+        return seen
 
     def info(self, now: datetime) -> IssuerInfo:
         """Describe what signs now, with the roots of everything whose leaves may live.
@@ -137,6 +173,12 @@ class Authorities:
             self._seen.popitem(last=False)
 
 
+def _end(leaf: x509.Certificate, asked: SigningRequest | None) -> datetime:
+    """Until when a leaf may be in use: one that outlives the wish is refused, whatever it says itself."""
+    end = leaf.not_valid_after_utc
+    return end if asked is None else min(end, asked.validity.not_after + CLOCK_LEEWAY)
+
+
 def describe(
     certificates: Sequence[x509.Certificate], leaf: x509.Certificate | None, pinned: Sequence[x509.Certificate] = ()
 ) -> Authority:
@@ -147,17 +189,31 @@ def describe(
     unique = list(dict.fromkeys(certificates))
     roots = tuple(c for c in unique if _is_root(c))
     issuers = [c for c in unique if c not in roots]
-    signer = next((c for c in unique if leaf is not None and issued(leaf, c)), unique[0] if unique else None)
+    if leaf is None:
+        signer = unique[0] if unique else None
+    else:
+        signer = next((c for c in (*unique, *pinned) if issued(leaf, c)), None)
+        roots = _climbed(leaf, issuers, roots)
     if signer in issuers:
         issuers = [signer, *(c for c in issuers if c != signer)]
     anchors = list(pinned or roots)
-    if signer is None or not anchors:
-        return Authority(tuple(issuers), roots)
-    chain = climb(signer, issuers, anchors, [])
+    chain = climb(signer, issuers, anchors, []) if signer is not None else None
     if chain is None:
-        return Authority(tuple(issuers), roots)
+        return Authority(tuple(issuers), roots, signer=signer)
     top = next(root for root in anchors if issued(chain[-1], root))
-    return Authority(tuple(issuers), roots, chain, window((*chain, top)))
+    return Authority(tuple(issuers), roots, chain, window((*chain, top)), signer)
+
+
+def _climbed(
+    leaf: x509.Certificate, issuers: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, ...]:
+    """The roots that some way up from the leaf leads to: a cross-signed CA has several."""
+    found, left = [leaf], list(issuers)
+    for below in found:
+        above = [c for c in left if issued(below, c)]
+        left = [c for c in left if c not in above]
+        found += above
+    return tuple(root for root in roots if any(issued(c, root) for c in found))
 
 
 def _is_root(certificate: x509.Certificate) -> bool:

@@ -8,7 +8,7 @@ from backends.remote.authorities import Authorities
 from backends.remote.parsing import certificates
 from backends.remote.roots import RootsFile
 from signer.core.spec import BackendContext
-from signer.core.types import IssuedChain, IssuerInfo
+from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
 
 FILE_SECONDS = 10.0
 _GIVEN = "the certificates in the answer"
@@ -29,12 +29,13 @@ class LearntCa:
         self._known = Authorities()
         self._callbacks: list[Callable[[], None]] = []
 
-    async def read(self, chain: str, ca: str = "") -> IssuedChain:
+    async def read(self, chain: str, ca: str = "", asked: SigningRequest | None = None) -> IssuedChain:
         """Read an answer; its CA is known before the answer is given on.
 
         Args:
             chain: PEM, the leaf first, then what is above it.
             ca: PEM, the CA that was given beside it.
+            asked: What it answers; nothing is learnt of a leaf with another key.
 
         Raises:
             BackendRefused: It holds no certificate, or a broken one.
@@ -42,12 +43,12 @@ class LearntCa:
         first, end, rest = chain.partition(_END)
         leaf, above = certificates(first + end, _GIVEN)[0], f"{rest}\n{ca}".strip()
         authority, changed = self._known.learn(
-            above, lambda: certificates(above, _GIVEN) if above else [], leaf, self._clock.now()
+            above, lambda: certificates(above, _GIVEN) if above else [], leaf, self._clock.now(), asked
         )
+        if authority.signer is None or (changed and not authority.chain):
+            # Under a root that is not known: the file may have it by now.
+            changed = await self.refresh() or changed
         if changed:
-            if not authority.chain:
-                # Under a root that is not known: the file may have it by now.
-                await self.refresh()
             self._announce()
         return IssuedChain(leaf, authority.issuers)
 

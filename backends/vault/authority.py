@@ -13,7 +13,7 @@ from backends.vault.http import VaultHttp
 from backends.vault.settings import VaultSettings
 from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
 from signer.core.ports import Clock
-from signer.core.types import IssuerInfo
+from signer.core.types import IssuerInfo, SigningRequest
 
 _log = logging.getLogger("istio_signer.backend.vault")
 _SHOWN = "the CA that Vault shows"
@@ -33,15 +33,15 @@ class VaultAuthority:
         self._reached = False
         self._fault = "Vault has not been asked yet"
 
-    def learn(self, answer: Signed) -> tuple[Authority, bool]:
-        """Take note of the CA of an answer; tell whether it is another one than before.
+    def learn(self, answer: Signed, asked: SigningRequest) -> tuple[Authority, bool]:
+        """Take note of the CA of an answer to what was asked; tell whether it is another one than before.
 
         Raises:
             BackendRefused: Its CA certificates are broken.
         """
         self._reached = True
         now = self._clock.now()
-        return self._known.learn(answer.issuers_text, answer.issuers, answer.leaf, now)
+        return self._known.learn(answer.issuers_text, answer.issuers, answer.leaf, now, asked)
 
     async def refresh(self) -> bool:
         """Ask the mount, and read the roots' file; tell whether anything has changed. Never raises."""

@@ -40,7 +40,7 @@ class VaultBackend:
             BackendTimeout: No answer in time.
         """
         answer = signed(await self._caller.post(leaf_body(request, self._clock.now())))
-        authority, changed = self._authority.learn(answer)
+        authority, changed = self._authority.learn(answer, request)
         if changed:
             self._announce()
         return IssuedChain(answer.leaf, authority.issuers)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
 from cryptography import x509
 
 from backends.remote.authorities import MAX_AUTHORITIES, Authorities, describe
-from tests.corpus.answers import intermediate, leaf, root
+from signer.core.chain import pem
+from tests.corpus.answers import ASKED, asked, intermediate, leaf, root
 from tests.support.clock import DAY, HOUR, NOW
-from tests.support.pki import Ca, make_ca
+from tests.support.pki import Ca, key, make_ca, spki
 
 WINDOW = (NOW, NOW + HOUR)
 
@@ -114,3 +116,86 @@ def test_there_is_a_bound() -> None:
     for number in range(MAX_AUTHORITIES + 5):
         learn(known, make_ca(f"root {number}"))
     assert len(known.info(NOW).roots) == MAX_AUTHORITIES
+
+
+def seen(known: Authorities, made: x509.Certificate, *cas: Ca) -> bool:
+    """Have an answer to what was asked seen; tell whether something has changed."""
+    chain = [ca.certificate for ca in cas]
+    return known.learn("".join(map(pem, chain)), lambda: chain, made, NOW, asked())[1]
+
+
+_SECOND = make_ca("second")
+CLIMBS: dict[str, tuple[Sequence[Ca], Sequence[Ca]]] = {
+    "in order": ([intermediate(), root()], [root()]),
+    "the root first": ([root(), intermediate()], [root()]),
+    "without its root": ([intermediate()], []),
+    "a root beside": ([intermediate(), root(), make_ca("evil")], [root()]),
+    "another root first": ([make_ca("evil"), intermediate(), root()], [root()]),
+    "nothing but another root": ([make_ca("evil")], []),
+    "cross-signed": (
+        [intermediate(), make_ca("intermediate", _SECOND), _SECOND, root()],
+        [root(), _SECOND],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CLIMBS)
+def test_only_roots_that_the_leaf_climbs_to_are_learnt(case: str) -> None:
+    """All that is learnt enters the bundle of the mesh."""
+    given, kept = CLIMBS[case]
+    known = Authorities()
+    seen(known, leaf(intermediate()), *given)
+    assert set(known.info(NOW).roots) == {ca.certificate for ca in kept}
+
+
+def test_an_answer_of_another_ca_displaces_nothing() -> None:
+    """``verify`` refuses it, so nobody may remember it either."""
+    known, stranger, evil = Authorities(), make_ca("stranger"), make_ca("evil")
+    seen(known, leaf(intermediate()), intermediate(), root())
+    before = known.info(NOW)
+    for number in range(MAX_AUTHORITIES + 1):
+        assert not seen(known, leaf(stranger), evil, make_ca(f"evil {number}"))
+    assert known.info(NOW) == before
+
+
+def test_a_leaf_of_another_key_tells_nothing() -> None:
+    known, evil = Authorities(), make_ca("evil")
+    assert not seen(known, leaf(evil, public=spki(key("p256/another"))), evil)
+    assert known.info(NOW).roots == ()
+
+
+def test_the_same_text_may_hold_two_cas_that_sign() -> None:
+    """As where a bundle comes with each answer, and the signer changes from one root in it to the other."""
+    known, first, second = Authorities(), make_ca("first"), make_ca("second")
+    assert seen(known, leaf(first), first, second)
+    assert known.info(NOW).roots == (first.certificate,)
+    assert seen(known, leaf(second), first, second)
+    assert set(known.info(NOW).roots) == {first.certificate, second.certificate}
+    assert known.info(NOW).chain == (second.certificate,)
+    assert not seen(known, leaf(second), first, second)
+
+
+def test_what_was_only_shown_keeps_no_stranger_once_it_signs() -> None:
+    known, evil = Authorities(), make_ca("evil")
+    chain = [ca.certificate for ca in (intermediate(), root(), evil)]
+    known.learn("".join(map(pem, chain)), lambda: chain, None, NOW)
+    assert not seen(known, leaf(make_ca("stranger")), intermediate(), root(), evil)
+    seen(known, leaf(intermediate()), intermediate(), root(), evil)
+    assert known.info(NOW).roots == (root().certificate,)
+
+
+def test_an_answer_chooses_no_end_of_its_own() -> None:
+    """A leaf that outlives the wish is refused; its root must not stay for as long as it says."""
+    known, other = Authorities(), make_ca("other")
+    for _ in range(2):
+        seen(known, leaf(other, window=(NOW, NOW + 365 * DAY)), other)
+    seen(known, leaf(intermediate()), intermediate(), root())
+    assert other.certificate in known.info(NOW).roots
+    assert known.info(ASKED.not_after + timedelta(minutes=1)).roots == (root().certificate,)
+
+
+def test_a_pinned_root_that_signs_itself_needs_no_certificate_in_the_answer() -> None:
+    known = Authorities(pinned=(root().certificate,))
+    assert seen(known, leaf(root()))
+    assert not seen(known, leaf(root()))
+    assert (known.info(NOW).chain, known.info(NOW).roots) == ((root().certificate,), (root().certificate,))
