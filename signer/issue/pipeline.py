@@ -42,7 +42,7 @@ class Parts:
     """What the pipeline is made of; the composition root fills it.
 
     Attributes:
-        chance: A source of numbers in [0, 1) for lifetimes' jitter.
+        chance: A source of numbers in [0, 1) for the jitter of pauses.
         tally: Told what happens on the way to the backends.
         deny: Asked before anything is remembered or signed, so that nobody who is denied shares an answer.
     """

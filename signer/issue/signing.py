@@ -38,7 +38,7 @@ class SigningParts:
     """What signing is made of.
 
     Attributes:
-        chance: Numbers in [0, 1) for jitter of lifetimes and of pauses.
+        chance: Numbers in [0, 1) for jitter of pauses.
     """
 
     bundle: BundleSource
@@ -142,7 +142,7 @@ class Signing:
     async def _signed_by(self, route: Route, order: Order, backend: Backend) -> Signed:
         """One attempt at one backend."""
         issuer = await backend.issuer()
-        now, chance = self._parts.clock.now(), self._parts.chance()
+        now, chance = self._parts.clock.now(), chance_of(order)
         validity = decide(order.request.ttl, route.profile.validity, now, issuer.window, chance)
         return Signed(await backend.sign(request_of(order, validity)), validity, backend.name)
 
@@ -178,6 +178,15 @@ def identity_of(order: Order) -> tuple[Hashable, ...]:
     pod = caller.pod.uid if caller.pod else ""
     who = (caller.identity, caller.method, caller.cluster, pod, grant.identity, grant.impersonated)
     return (*who, order.csr.parsed.digest, request.ttl, request.signer_name)
+
+
+def chance_of(order: Order) -> float:
+    """The number in [0, 1) that a lifetime's jitter comes from: the CSR's own, not drawn.
+
+    A retry, perhaps at another replica, may be given what the first try was signed with: it must have asked for the
+    same lifetime, or that answer would seem to outlive the wish. Each renewal has a CSR of its own, so they spread.
+    """
+    return int(order.csr.parsed.digest[:13], 16) / 16**13
 
 
 def request_of(order: Order, validity: Validity) -> SigningRequest:

@@ -47,13 +47,34 @@ async def test_success() -> None:
 
 async def test_what_the_backend_is_asked() -> None:
     """The granted identity, the checked CSR, a decided window."""
-    line = Line(chance=0.5, profile=Profile(ValidityPolicy(HOUR, HOUR, jitter=0.5)))
+    line = Line(profile=Profile(ValidityPolicy(HOUR, HOUR)))
     await line.issue(ttl=10**9, signer_name="")
     (request,) = line.backends[0].requests
     assert (request.id, request.subject, request.csr.identity) == ("r-1", IDENTITY, IDENTITY)
-    assert request.validity.not_after == NOW + timedelta(seconds=2700)
+    assert request.validity.not_after == NOW + HOUR
     assert request.grant is not None
     assert request.grant.caller == CALLER
+
+
+async def test_all_tries_of_a_csr_ask_for_one_lifetime() -> None:
+    """Whichever replica they reach: a backend that finds the first try's certificate gives that one."""
+    ends = set()
+    for chance in (0.1, 0.9):
+        line = Line(chance=chance, profile=Profile(ValidityPolicy(DAY, DAY, jitter=0.1)))
+        await line.issue(ttl=0)
+        ends.add(line.backends[0].requests[0].validity.not_after)
+    assert len(ends) == 1
+    assert NOW + 0.9 * DAY < ends.pop() < NOW + DAY
+
+
+async def test_lifetimes_of_different_csrs_spread() -> None:
+    """So that what was started together is not renewed together."""
+    line = Line(profile=Profile(ValidityPolicy(DAY, DAY, jitter=0.5)))
+    for number in range(20):
+        await line.issue(ttl=0, csr=good_csr(f"p256/{number}"))
+    lifetimes = [request.validity.not_after - NOW for request in line.backends[0].requests]
+    assert len(set(lifetimes)) == 20
+    assert max(lifetimes) - min(lifetimes) > 0.1 * DAY
 
 
 async def test_stage_times() -> None:
