@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Hanging(Exception):
-    """The work did not end in time, or that of the last call still has not."""
+    """The work did not end in time, that of the last call still has not, or no thread can be had for it."""
 
 
 class PatientThread:
@@ -31,10 +31,14 @@ class PatientThread:
         """
         if self._busy:
             raise Hanging(f"still no end after {self._seconds:.0f} s and more")
-        self._busy = True
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        threading.Thread(target=self._run, args=(work, loop, done), name="patient", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(work, loop, done), name="patient", daemon=True).start()
+        except RuntimeError:
+            raise Hanging("no thread can be started: is there a limit on processes (pids)?") from None
+        # Only now, or a thread that was never there would be waited for; its end is noted by the loop, so later.
+        self._busy = True
         try:
             async with asyncio.timeout(self._seconds):
                 return await done

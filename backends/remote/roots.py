@@ -84,6 +84,8 @@ class RootsFile:
             return self._refuse(str(error))
         except Hanging as error:
             return self._refuse(f"{path}: reading it hangs: {error}")
+        except Exception as error:  # noqa: BLE001  whoever follows the file must go on
+            return self._refuse(f"{path}: bug: {type(error).__name__}")
         changed, self.roots, self._told = roots != self.roots, roots, ""
         return changed
 

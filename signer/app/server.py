@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from signer.app.assemble import LISTENER_PART, Server
+from signer.app.background import keep_running
 from signer.core.ports import Backend
 from signer.observe.logs import frames_of
 from signer.runtime.supervise import settle, supervise, unless
@@ -43,7 +44,7 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
 
 
 def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
-    services = {f"backend-{name}": backend.run() for name, backend in server.backends.items()}
+    services = {f"backend-{name}": keep_running(backend) for name, backend in server.backends.items()}
     if server.deny is not None:
         services["deny-list"] = server.deny.run()
     if server.config.trust.record_file is not None:

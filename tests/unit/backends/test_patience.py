@@ -54,6 +54,22 @@ async def test_hanging_is_told_and_not_doubled() -> None:
     assert await thread.do(lambda: "again") == "again"
 
 
+async def test_a_thread_that_cannot_start_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a limit on processes is reached; once it is not, work goes on."""
+    thread = PatientThread(5)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", no_thread)
+        for _ in range(2):
+            with pytest.raises(Hanging, match="no thread can be started"):
+                await thread.do(lambda: 7)
+    assert await thread.do(lambda: 7) == 7
+
+
+def no_thread(_: threading.Thread) -> None:
+    """Fail as the interpreter does."""
+    raise RuntimeError("can't start new thread")
+
+
 async def test_threads_do_not_hold_the_process() -> None:
     """They are daemons, and not of the loop's pool, which is joined at the end."""
     seen: list[bool] = []

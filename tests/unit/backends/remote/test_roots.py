@@ -1,11 +1,13 @@
 """A file of roots: read, read again, refused."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from backends.remote import roots
 from backends.remote.roots import MAX_BYTES, RootsFile, UnusableRoots, read_roots
 from tests.corpus.answers import leaf, root
 from tests.support.ca_files import bundle
@@ -43,6 +45,24 @@ async def test_readers_at_once_share_one_reading(tmp_path: Path, caplog: pytest.
     file = RootsFile(write(tmp_path / "roots", "one"), "vault")
     await asyncio.gather(*(file.refresh() for _ in range(5)))
     assert (len(file.roots), caplog.text) == (1, "")
+
+
+@pytest.mark.parametrize("where", ["thread", "reading"])
+async def test_whatever_goes_wrong_it_is_told_and_the_next_look_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """Whoever follows the file must go on."""
+    file = RootsFile(write(tmp_path / "roots", "one"), "vault")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("hunter2")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(*{"thread": (threading.Thread, "start"), "reading": (roots, "read_roots")}[where], fail)
+        assert not await file.refresh()
+    assert "backend vault: roots_file" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert await file.refresh()
 
 
 async def test_none_at_all() -> None:
