@@ -16,6 +16,7 @@ from backends.held.leaf import sign_leaf
 from backends.intermediate.generations import Generation, Generations
 from backends.intermediate.minting import AnnouncesUpstream, CaOrder, IntermediateSettings, Minter
 from backends.intermediate.order import accept, new_order
+from backends.remote.parsing import BrokenAnswer
 from signer.core.errors import BackendError, BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import BackendEvent, BackendMoment
 from signer.core.keys import CaPrivateKey
@@ -192,6 +193,9 @@ class IntermediateBackend:
         try:
             async with asyncio.timeout(seconds):
                 minted = await self._minter.mint(order)
+        except BrokenAnswer:
+            # The same order might find the same broken certificate for ever.
+            raise
         except (TimeoutError, asyncio.CancelledError, BackendUnavailable, BackendTimeout):
             self._open_order = opened
             raise

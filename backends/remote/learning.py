@@ -38,7 +38,7 @@ class LearntCa:
             asked: What it answers; nothing is learnt of a leaf with another key.
 
         Raises:
-            BackendRefused: It holds no certificate, or a broken one.
+            BackendUnavailable: It holds no certificate, or a broken one.
         """
         first, end, rest = chain.partition(_END)
         leaf, above = certificates(first + end, _GIVEN)[0], f"{rest}\n{ca}".strip()

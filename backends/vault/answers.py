@@ -20,6 +20,11 @@ class Reply:
     body: dict[str, Any]
 
     @property
+    def is_vaults(self) -> bool:
+        """Whether Vault has written the error: a proxy before it has words of its own, or none."""
+        return isinstance(self.body.get("errors"), list)
+
+    @property
     def words(self) -> str:
         """Vault's own reason: the known field of the known shape, quoted and cut."""
         errors = self.body.get("errors")
@@ -34,7 +39,9 @@ UNAVAILABLE: dict[int, str] = {
     307: "it is a standby that redirects: name the active server or a load balancer as address",
     308: "it redirects: name the active server or a load balancer as address",
     401: "the login is not accepted",
+    408: "it, or a proxy before it, has given up waiting",
     412: "a standby that has not caught up yet",
+    425: "a proxy before it asks to try again",
     429: "too many requests, or a standby",
     472: "a standby for disaster recovery",
     473: "a performance standby",
@@ -55,6 +62,8 @@ def fault(reply: Reply, doing: str) -> BackendError | None:
         return None
     if status in UNAVAILABLE or status >= 500:
         return BackendUnavailable(f"{doing}: HTTP {status}, {UNAVAILABLE.get(status, 'server error')}: {reply.words}")
+    if status == 404 and not reply.is_vaults:
+        return BackendUnavailable(f"{doing}: HTTP 404, and not from Vault: does address lead to it?")
     return BackendRefused(f"{doing}: HTTP {status}: {reply.words}{REFUSED.get(status, '')}")
 
 
@@ -74,7 +83,7 @@ class Signed:
         """Parse the CA certificates, the leaf's issuer first.
 
         Raises:
-            BackendRefused: They are broken.
+            BackendUnavailable: They are broken.
         """
         return certificates(self.issuers_text, "the CA certificates in the answer") if self.issuers_text else []
 
@@ -83,7 +92,7 @@ def signed(reply: Reply) -> Signed:
     """Read the answer of a signing path.
 
     Raises:
-        BackendRefused: It holds no certificate.
+        BackendUnavailable: It holds no certificate, or a broken one.
     """
     data = reply.body.get("data")
     data = data if isinstance(data, dict) else {}
@@ -93,15 +102,17 @@ def signed(reply: Reply) -> Signed:
 def parsed_leaf(text: object) -> x509.Certificate:
     """Read the first certificate of a PEM text.
 
+    A success without one is no decision against the request: a page of a proxy, or an answer cut short.
+
     Raises:
-        BackendRefused: There is none.
+        BackendUnavailable: There is none.
     """
     if not isinstance(text, str):
-        raise BackendRefused("the answer holds no certificate; does the path sign CSRs?")
+        raise BackendUnavailable("the answer holds no certificate: does the path sign CSRs, and address lead to Vault?")
     try:
         return x509.load_pem_x509_certificate(text.encode())
     except UNPARSABLE as error:
-        raise BackendRefused(f"the certificate in the answer cannot be parsed ({type(error).__name__})") from None
+        raise BackendUnavailable(f"the certificate in the answer cannot be parsed ({type(error).__name__})") from None
 
 
 def issuers_text(issuer: object, chain: object) -> str:

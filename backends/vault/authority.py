@@ -11,7 +11,7 @@ from backends.remote.roots import RootsFile
 from backends.vault.answers import Signed, issuers_text
 from backends.vault.http import VaultHttp
 from backends.vault.settings import VaultSettings
-from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
+from signer.core.errors import BackendError, BackendUnavailable
 from signer.core.ports import Clock
 from signer.core.types import IssuerInfo, SigningRequest
 
@@ -37,7 +37,7 @@ class VaultAuthority:
         """Take note of the CA of an answer to what was asked; tell whether it is another one than before.
 
         Raises:
-            BackendRefused: Its CA certificates are broken.
+            BackendUnavailable: Its CA certificates are broken.
         """
         self._reached = True
         now = self._clock.now()
@@ -111,6 +111,6 @@ class VaultAuthority:
     def _take(self, text: str) -> bool:
         try:
             return self._known.learn(text, lambda: certificates(text, _SHOWN), None, self._clock.now())[1]
-        except BackendRefused as error:
+        except BackendUnavailable as error:
             _log.error("%s", error.reason)
             return False

@@ -35,7 +35,7 @@ class VaultBackend:
         """Have Vault sign; the CA that comes with the answer is known before the answer is given on.
 
         Raises:
-            BackendUnavailable: Sealed, throttled, down, no login.
+            BackendUnavailable: Sealed, throttled, down, no login, an answer that is none.
             BackendRefused: Vault's role or policy is against it.
             BackendTimeout: No answer in time.
         """

@@ -8,6 +8,7 @@ import pytest
 
 from backends.intermediate.backend import IntermediateBackend
 from backends.intermediate.minting import CaOrder, IntermediateSettings, MintedCa
+from backends.remote.parsing import BrokenAnswer
 from signer.core import keys
 from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.spec import BackendContext
@@ -101,6 +102,7 @@ def test_a_slow_upstream_does_not_keep_the_waiting_one_from_taking_over() -> Non
 KEPT: dict[str, tuple[Exception, bool]] = {
     "away": (BackendUnavailable("sealed"), True),
     "undecided": (BackendTimeout("nobody has decided"), True),
+    "broken": (BrokenAnswer("the certificates in the status cannot be parsed"), False),
     "turned down": (BackendRefused("denied"), False),
     "a bug": (RuntimeError(), False),
 }

@@ -16,7 +16,9 @@ MEANINGS: dict[int, type[BackendError] | None] = {
     403: BackendRefused,
     404: BackendRefused,
     405: BackendRefused,
+    408: BackendUnavailable,
     412: BackendUnavailable,
+    425: BackendUnavailable,
     429: BackendUnavailable,
     472: BackendUnavailable,
     473: BackendUnavailable,
@@ -31,6 +33,18 @@ def test_each_status_has_one_meaning_and_vaults_words(status: int) -> None:
     found = fault(Reply(status, {"errors": ["no role"]}), "pki/sign/x")
     assert (type(found) if found else None) is MEANINGS[status]
     assert found is None or ("no role" in found.reason and "pki/sign/x" in found.reason)
+
+
+@pytest.mark.parametrize("body", [{}, {"errors": "not found"}, {"message": "no Route matched"}])
+def test_a_404_that_vault_has_not_written_is_a_proxys(body: dict[str, object]) -> None:
+    """As while a route is set up anew: a retry, or the next backend, may do better."""
+    assert isinstance(fault(Reply(404, body), "path"), BackendUnavailable)
+
+
+@pytest.mark.parametrize("body", [{"errors": []}, {"errors": ["no handler for route"]}])
+def test_a_404_of_vault_is_a_refusal(body: dict[str, object]) -> None:
+    """As where the path or the role is misspelt."""
+    assert isinstance(fault(Reply(404, body), "path"), BackendRefused)
 
 
 @pytest.mark.parametrize("body", [{}, {"errors": "text"}, {"errors": [7]}, {"errors": ["x" * 9999 + "\n"]}])
@@ -58,5 +72,11 @@ def test_an_answer_without_its_ca_is_still_one(more: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"data": 7}, {"data": {}}, {"data": {"certificate": "no PEM"}}])
 def test_an_answer_without_a_certificate_is_none(body: dict[str, object]) -> None:
-    with pytest.raises(BackendRefused):
+    """And no refusal either: ``{}`` stands for a page of a proxy, or for an answer cut short."""
+    with pytest.raises(BackendUnavailable):
         signed(Reply(200, body))
+
+
+def test_broken_ca_certificates_are_no_refusal() -> None:
+    with pytest.raises(BackendUnavailable, match="cannot be parsed"):
+        signed(_answer(issuing_ca="-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----")).issuers()
