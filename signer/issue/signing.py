@@ -11,6 +11,7 @@ from signer.core.ports import Backend, BundleSource, Clock
 from signer.core.types import IssuedChain, SigningRequest
 from signer.core.validity import Validity, decide
 from signer.core.verify import ChainVerifier
+from signer.core.verify_leaf import leaf_fault
 from signer.issue.dedupe import Coalescer, Flight
 from signer.issue.failover import Failover
 from signer.issue.request import Order
@@ -152,6 +153,9 @@ class Signing:
         try:
             return self._proven(signed, order)
         except ChainRejected:
+            # No root mends a leaf of another name, key or lifetime: nobody is asked for its sake.
+            if leaf_fault(signed.issued.leaf, request_of(order, signed.validity), self._parts.clock.now()) is not None:
+                raise
             fresh = await self._parts.bundle.refresh()
             if fresh.digest == before:
                 raise

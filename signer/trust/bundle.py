@@ -14,11 +14,14 @@ from signer.observe.health import BackendState, Health
 from signer.observe.logs import frames_of
 from signer.trust.compose import TrustPolicy, compose, vouched
 from signer.trust.extras import ExtraRoots
+from signer.trust.rounds import Rounds
 
 _log = logging.getLogger("istio_signer.trust")
 PART = "trust-bundle"
 INTERVAL = 10.0
 PATIENCE = 3.0
+# Enough to know of a change at once; a signer that changes with each answer must not cost a look with each.
+PAUSE = 0.2
 
 
 class LiveBundle:
@@ -35,6 +38,7 @@ class LiveBundle:
         extras: Roots from files.
         interval: Seconds between two looks.
         patience: Seconds that one backend has to answer.
+        pause: Seconds between two looks at least, however often changes are announced.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class LiveBundle:
         *,
         interval: float = INTERVAL,
         patience: float = PATIENCE,
+        pause: float = PAUSE,
     ) -> None:
         self._backends = tuple(backends)
         self._health = health
@@ -55,6 +60,8 @@ class LiveBundle:
         self._extras = extras or ExtraRoots((), clock)
         self._interval = interval
         self._patience = patience
+        self._pause = min(pause, interval)
+        self._looks = Rounds(self._look_at_all, self._pause)
         self._known: dict[str, IssuerInfo] = {}
         self._record = TrustRecord()
         self._bundle = TrustBundle.of(())
@@ -109,11 +116,8 @@ class LiveBundle:
         await self._extras.load()
 
     async def refresh(self) -> TrustBundle:
-        """Ask every backend now, side by side, each within its patience."""
-        states = await asyncio.gather(*map(self._look, self._backends))
-        for backend, state in zip(self._backends, states, strict=True):
-            self._health.backend(backend.name, state)
-        self._rebuild(self._record)
+        """Ask every backend now, side by side, each within its patience; who asks at once shares a look."""
+        await self._looks.run()
         return self._bundle
 
     async def run(self) -> None:
@@ -126,11 +130,18 @@ class LiveBundle:
         while True:
             self._changed.clear()
             await self.refresh()
+            await asyncio.sleep(self._pause)
             try:
                 async with asyncio.timeout(self._interval):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _look_at_all(self) -> None:
+        states = await asyncio.gather(*map(self._look, self._backends))
+        for backend, state in zip(self._backends, states, strict=True):
+            self._health.backend(backend.name, state)
+        self._rebuild(self._record)
 
     async def _look(self, backend: Backend) -> BackendState:
         try:

@@ -18,7 +18,7 @@ from signer.issue.admission import Admission
 from signer.issue.pipeline import TIMEOUTS
 from tests.support.fakes import FakeBackend, FakeBundle
 from tests.support.line import Line
-from tests.support.pki import make_ca
+from tests.support.pki import key, make_ca, make_leaf, spki
 from tests.support.waiting import give_up, settle
 
 _SOON = 0.02
@@ -148,6 +148,14 @@ async def test_no_refresh_without_need() -> None:
     """A good answer asks nobody."""
     line = Line()
     await line.issue()
+    assert line.bundle.switch.calls == 0
+
+
+async def test_no_refresh_for_the_leafs_own_fault() -> None:
+    """No root mends another's leaf; a backend that keeps giving such must not have all of them asked each time."""
+    line = Line()
+    line.backends[0].bend = lambda _: IssuedChain(make_leaf(make_ca("root"), spki(key("p256/csr")), ()))
+    assert (await line.refused()).reason.startswith("leaf ")
     assert line.bundle.switch.calls == 0
 
 

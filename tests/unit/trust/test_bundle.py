@@ -9,6 +9,7 @@ from signer.core.chain import TrustBundle
 from signer.core.errors import BackendRefused, BackendUnavailable
 from signer.observe.health import BackendState, Health
 from signer.trust.bundle import PART, LiveBundle
+from tests.support import virtual_time
 from tests.support.clock import FakeClock
 from tests.support.fakes import AnnouncingBackend, FakeBackend
 from tests.support.pki import CA_WINDOW, Ca, make_ca
@@ -23,7 +24,7 @@ def _bundle(*roots: Ca) -> TrustBundle:
 
 def _live(*backends: FakeBackend, patience: float = 60.0, interval: float = 3600.0) -> tuple[LiveBundle, Health]:
     health = Health((PART,))
-    return LiveBundle(backends, health, FakeClock(), interval=interval, patience=patience), health
+    return LiveBundle(backends, health, FakeClock(), interval=interval, patience=patience, pause=0.0), health
 
 
 async def test_union_of_all_backends() -> None:
@@ -160,3 +161,106 @@ async def test_looks_at_intervals() -> None:
             backend.describing.entered.clear()
             await backend.describing.entered.wait()
     await give_up(running)
+
+
+async def test_askers_at_once_share_two_looks() -> None:
+    """One that has begun, and the next: what an asker has seen may be newer than what the first has read."""
+    backend = FakeBackend("a", A)
+    backend.probing.held = True
+    live, _ = _live(backend)
+    first = asyncio.create_task(live.refresh())
+    await backend.probing.entered.wait()
+    backend.roots = (A, B)
+    later = [asyncio.create_task(live.refresh()) for _ in range(200)]
+    await settle()
+    backend.probing.opened.set()
+    assert await first == _bundle(A)
+    assert set(await asyncio.gather(*later)) == {_bundle(A, B)}
+    assert backend.probing.calls == 2
+
+
+async def test_an_asker_who_goes_away_ends_nobody_elses_look() -> None:
+    backend = FakeBackend("a", A)
+    backend.probing.held = True
+    live, _ = _live(backend)
+    askers = [asyncio.create_task(live.refresh()) for _ in range(3)]
+    await backend.probing.entered.wait()
+    await give_up(askers[0])
+    late = asyncio.create_task(live.refresh())
+    await settle()
+    await give_up(late)
+    backend.probing.opened.set()
+    assert await askers[1] == await askers[2] == _bundle(A)
+    assert await live.refresh() == _bundle(A)
+    assert backend.probing.calls == 2
+
+
+async def test_after_all_have_gone_away_the_next_one_is_served() -> None:
+    """Nobody joins a look that is being cancelled."""
+    backend = FakeBackend("a", A)
+    backend.probing.held = True
+    live, _ = _live(backend)
+    for _ in range(3):
+        asker = asyncio.create_task(live.refresh())
+        await settle()
+        asker.cancel()
+        await asyncio.sleep(0)
+    backend.probing.held = False
+    assert await live.refresh() == _bundle(A)
+    await asyncio.gather(asker, return_exceptions=True)
+    await settle()
+
+
+def test_changes_without_end_are_looked_at_a_few_times_a_second() -> None:
+    """As of a backend behind which two CAs take turns; the last change is never lost."""
+
+    async def play() -> tuple[int, TrustBundle]:
+        backend = AnnouncingBackend("a", A)
+        live = LiveBundle([backend], Health((PART,)), FakeClock())
+        running = asyncio.create_task(live._watch())
+        for number in range(1001):
+            backend.swap((A, B)[number % 2])
+            await asyncio.sleep(0.002)
+        backend.swap(C)
+        await asyncio.sleep(0.25)
+        await give_up(running)
+        return backend.describing.calls, live.current()
+
+    looks, last = virtual_time.run(play)
+    assert 8 <= looks <= 14
+    assert C.certificate in last.roots
+
+
+def test_a_first_change_is_looked_at_at_once() -> None:
+    async def play() -> float:
+        backend = AnnouncingBackend("a", A)
+        live = LiveBundle([backend], Health((PART,)), FakeClock())
+        running = asyncio.create_task(live._watch())
+        await asyncio.sleep(1.0)
+        backend.describing.entered.clear()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        backend.swap(B)
+        await backend.describing.entered.wait()
+        await give_up(running)
+        return loop.time() - began
+
+    assert virtual_time.run(play) == 0.0
+
+
+def test_askers_without_end_cost_a_few_looks_a_second() -> None:
+    """As where each answer is refused, and each refusal asks for a look."""
+
+    async def play() -> int:
+        backend = FakeBackend("a", A)
+        live = LiveBundle([backend], Health((PART,)), FakeClock())
+        backend.probe = lambda: asyncio.sleep(0.01)  # type: ignore[method-assign]
+
+        async def ask(after: float) -> None:
+            await asyncio.sleep(after)
+            await live.refresh()
+
+        await asyncio.gather(*(ask(number * 0.001) for number in range(2000)))
+        return backend.describing.calls
+
+    assert virtual_time.run(play) <= 13
