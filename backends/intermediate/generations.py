@@ -1,15 +1,14 @@
 """Which signing certificate is in use, which one comes next, and whose roots are still needed. Pure.
 
 A certificate under roots that are known already signs at once: nobody has to learn anything. One under a new root
-waits, its root in every answer meanwhile, until proxies have had time to learn it. A certificate that was replaced
-signs no more, but its leaves live, and none of them longer than itself: until then its roots stay.
+waits, its root in every answer meanwhile, until proxies have had time to learn it; another one under that root that
+comes meanwhile waits until the same moment. A certificate that was replaced signs no more, but its leaves live, and
+none of them longer than itself: until then its roots stay.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-
-from cryptography import x509
 
 from backends.held.ca import HeldCa
 from backends.held.leaf import Template
@@ -49,9 +48,9 @@ class Generations:
 
     def arrived(self, ca: HeldCa, due: datetime, now: datetime, delay: timedelta) -> "Generations":
         """Take in a new certificate; it signs at once where its roots are known or nothing else can sign."""
-        known = self._known(now)
-        fresh = Generation(ca, Template.of(ca), due, now if known.covers(ca.bundle) else now + delay)
-        return replace(self, waiting=fresh).at(now)
+        then = self.at(now)
+        fresh = Generation(ca, Template.of(ca), due, then._known_from(ca.bundle, now, delay))
+        return replace(then, waiting=fresh).at(now)
 
     def at(self, now: datetime) -> "Generations":
         """Let time do its part: the waiting one takes over, and what has ended is forgotten."""
@@ -69,8 +68,15 @@ class Generations:
         ca = self.current.ca
         return IssuerInfo(TrustBundle.of(self._roots()).roots, ca.chain, ca.window)
 
-    def _known(self, now: datetime) -> TrustBundle:
-        return TrustBundle.of(self.at(now)._roots() if self.current is not None else ())
+    def _known_from(self, wanted: TrustBundle, now: datetime, delay: timedelta) -> datetime:
+        """From when proxies know these roots: those that only the waiting one has are still on their way."""
+        current, waiting = self.current, self.waiting
+        signing = [*(current.ca.bundle.roots if current else ()), *self._anchors(self.retired)]
+        if current is not None and TrustBundle.of(signing).covers(wanted):
+            return now
+        if waiting is not None and TrustBundle.of((*signing, *waiting.ca.bundle.roots)).covers(wanted):
+            return waiting.takes_over
+        return now + delay
 
     def _roots(self) -> Iterable[x509.Certificate]:
         """What the newest one came with, and of the others what their leaves need: a root that was taken out of the
@@ -79,5 +85,8 @@ class Generations:
         if newest is not None:
             yield from newest.ca.bundle.roots
         others = [current.ca] if current is not None and current is not newest else []
-        for ca in (*others, *self.retired):
-            yield from ca.anchors
+        yield from self._anchors((*others, *self.retired))
+
+    @staticmethod
+    def _anchors(held: Iterable[HeldCa]) -> Iterable[x509.Certificate]:
+        return (root for ca in held for root in ca.anchors)

@@ -208,6 +208,43 @@ async def test_a_new_root_is_in_the_answers_before_it_signs(scene: Scene) -> Non
     await scene.proven(both)
 
 
+async def test_a_second_one_under_a_new_root_waits_as_long_as_the_first(scene: Scene) -> None:
+    """That root has been in the answers for half of the time only."""
+    before = await scene.signer()
+    scene.upstream.ca = make_ca("other root")
+    await scene.tick(timedelta(hours=12))
+    await scene.tick(DELAY / 2)
+    scene.backend.renew_early()
+    await scene.tick()
+    assert len(scene.upstream.orders) == 3
+    await scene.tick(DELAY / 2 - timedelta(seconds=1))
+    assert await scene.signer() == before
+    await scene.tick(timedelta(seconds=1))
+    assert await scene.signer() != before
+
+
+async def test_another_new_root_while_one_waits_has_its_own_time(scene: Scene) -> None:
+    before = await scene.signer()
+    for name in ("other root", "third root"):
+        scene.upstream.ca = make_ca(name)
+        scene.backend.renew_early()
+        await scene.tick(DELAY - timedelta(seconds=1))
+    await scene.tick(timedelta(seconds=1))
+    assert await scene.signer() == before
+    await scene.tick(DELAY)
+    assert await scene.signer() != before
+
+
+async def test_back_under_the_old_root_nobody_waits(scene: Scene) -> None:
+    before, old = await scene.signer(), scene.upstream.ca
+    for ca in (make_ca("other root"), old):
+        scene.upstream.ca = ca
+        scene.backend.renew_early()
+        await scene.tick(timedelta(minutes=1))
+    assert await scene.signer() != before
+    await scene.proven(TrustBundle.of([old.certificate]))
+
+
 async def test_a_replaced_ones_root_stays_until_its_last_leaf_has_ended(scene: Scene) -> None:
     old = (await scene.backend.issuer()).roots
     scene.upstream.ca = make_ca("other root")
