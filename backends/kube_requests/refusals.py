@@ -8,7 +8,9 @@ from signer.kube.watch import reason_of
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 # The object itself is at fault: the same one will be refused again.
 _REFUSED = frozenset({400, 406, 413, 415, 422})
-_WEBHOOK = "admission webhook"
+# Of webhooks (k8s.io/apiserver: webhook/errors) and of a ValidatingAdmissionPolicy (policy/validating/plugin.go); a
+# missing right is told as "cannot create resource".
+_DENIALS = ("admission webhook", "denied request")
 
 
 def is_transient(answer: Answer) -> bool:
@@ -20,12 +22,13 @@ def fault_of(answer: Answer, verb: str, resource: str) -> BackendError | None:
     """Say what an answer means, or None where it is a success.
 
     A missing right is told as unavailable: it is this signer's trouble and not the caller's, it heals when somebody
-    mends it, and another backend may sign meanwhile. What an admission webhook denies it denies for its contents.
+    mends it, and another backend may sign meanwhile. What an admission webhook or policy denies it denies for its
+    contents.
     """
     if 200 <= answer.status < 300:
         return None
     told = f"{verb} {resource}: HTTP {answer.status} {reason_of(answer)}"
-    denied = answer.status == 403 and _WEBHOOK in str(answer.body.get("message", ""))
+    denied = answer.status == 403 and any(words in str(answer.body.get("message", "")) for words in _DENIALS)
     if denied or answer.status in _REFUSED:
         return BackendRefused(told)
     if answer.status == 403:

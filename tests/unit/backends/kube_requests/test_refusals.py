@@ -30,8 +30,15 @@ def test_each_status_has_one_meaning(status: int) -> None:
     assert found is None or ("create things: HTTP" in found.reason and "'m'" in found.reason)
 
 
-def test_what_a_webhook_denies_it_denies_for_its_contents() -> None:
-    message = 'admission webhook "policy.example" denied the request: no'
+@pytest.mark.parametrize(
+    "message",
+    [
+        'admission webhook "policy.example" denied the request: no',
+        "things \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+    ],
+    ids=["webhook", "policy"],
+)
+def test_what_admission_denies_it_denies_for_its_contents(message: str) -> None:
     assert isinstance(fault_of(Answer(403, {"message": message}), "create", "things"), BackendRefused)
 
 
