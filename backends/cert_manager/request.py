@@ -3,6 +3,7 @@
 Source: cert-manager, pkg/apis/certmanager/v1/types_certificaterequest.go.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,13 +12,18 @@ from typing import Any
 from cryptography import x509
 
 from backends.cert_manager.settings import IssuerRef
-from backends.kube_requests.kind import Manifest, Verdict, conditions, is_true, words
+from backends.kube_requests.kind import Manifest, Verdict, conditions, is_true, lasts_no_longer, words
 from backends.kube_requests.text import decoded, encoded_csr
 
 API = "cert-manager.io/v1"
 KIND = "CertificateRequest"
 # What istio-csr writes, and approvers and policies read.
 IDENTITIES = "istio.cert-manager.io/identities"
+
+# Source: Go, time.ParseDuration.
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ms|us|µs|ns|h|m|s)")
+_GO_DURATION = re.compile(rf"(?:{_GO_PART.pattern})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,10 @@ class CertificateRequests:
         self.path = f"/apis/{API}/namespaces/{namespace}/certificaterequests"
 
     def same(self, existing: Manifest, wanted: Manifest) -> bool:
-        """Tell whether an existing request asks for the same. Its life was decided by another clock: verify judges."""
+        """Tell whether an existing request asks for the same, for no longer."""
         ours, theirs = wanted["spec"], existing.get("spec") or {}
+        if not lasts_no_longer(go_seconds(theirs.get("duration")), go_seconds(ours["duration"]) or 0):
+            return False
         return all(_normal(key, theirs.get(key)) == _normal(key, ours[key]) for key in ours if key != "duration")
 
     def verdict(self, item: Manifest) -> Verdict:
@@ -76,6 +84,13 @@ class CertificateRequests:
     def approval(self, item: Manifest) -> Manifest | None:
         """None: approving is an approver's work."""
         return None
+
+
+def go_seconds(text: object) -> float | None:
+    """A duration as Go writes it, such as ``1h0m0s``, for cert-manager's webhook may rewrite ours; None for no duration."""
+    if not isinstance(text, str) or len(text) > 60 or not _GO_DURATION.fullmatch(text):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _GO_PART.findall(text))
 
 
 def _normal(key: str, value: Any) -> Any:

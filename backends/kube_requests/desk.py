@@ -5,22 +5,18 @@ object instead of making a second one.
 """
 
 import asyncio
-import random
 import time
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from backends.kube_requests.batches import Batches
-from backends.kube_requests.kind import BATCH, Manifest, RequestKind, Verdict
-from backends.kube_requests.refusals import fault_of, is_transient
+from backends.kube_requests.calls import Calls
+from backends.kube_requests.kind import Manifest, RequestKind, Verdict, uid_of
+from backends.kube_requests.making import Maker
 from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
-from signer.core.events import BackendEvent, Meter
-from signer.kube.answer import Answer, ApiUnavailable
+from signer.core.events import Meter
 from signer.kube.api import KubeApi
 from signer.kube.watch import Watch
 
-CALL_SECONDS = 5.0
-TRIES = 4
 # A watch that has been broken for so long will hardly bring the answer within a request's deadline.
 BLIND_SECONDS = 2.0
 # Of one name, within the moment that a create takes.
@@ -53,10 +49,9 @@ class Desk:
     """
 
     def __init__(self, api: KubeApi, kind: RequestKind, batches: Batches, meter: Meter) -> None:
-        self._api = api
         self._kind = kind
         self._batches = batches
-        self._meter = meter
+        self._maker = Maker(Calls(api, kind), kind, batches, meter)
         self._waiters: dict[str, _Waiter] = {}
         self.watch: Watch | None = None
 
@@ -140,75 +135,8 @@ class Desk:
                     future.set_result(verdict)
 
     async def _make(self, name: str, manifest: Manifest, waiter: _Waiter) -> None:
-        """Create the object, or adopt the one that is there."""
-        answer = await self._create(name, manifest)
-        if answer.status == 409:
-            answer = await self._adopt(name, manifest)
-        error = fault_of(answer, "create", self._kind.resource)
-        if error is not None:
-            self._batches.done(name)
-            raise error
-        await self._approve(answer.body)
-        waiter.uid = uid_of(answer.body)
-        self._tell(waiter, self._kind.verdict(answer.body))
+        """See ``Maker.make``; whatever the watch has told of the object meanwhile counts."""
+        made = await self._maker.make(name, manifest, lambda: len(waiter.futures) <= 1)
+        waiter.uid = uid_of(made)
+        self._tell(waiter, self._kind.verdict(made))
         self._tell(waiter, waiter.early.pop(waiter.uid, waiter.last))
-
-    async def _create(self, name: str, manifest: Manifest) -> Answer:
-        metadata = manifest["metadata"]
-        batch = self._batches.join(name, time.monotonic())
-        labels = {**metadata["labels"], BATCH: batch}
-        body = {**manifest, "metadata": {**metadata, "name": name, "labels": labels}}
-        return await self._call("POST", self._kind.path, body)
-
-    async def _call(self, method: str, path: str, body: Manifest | None = None) -> Answer:
-        """One call, tried again while that may help; the time-out around it ends it.
-
-        Raises:
-            BackendUnavailable: No answer.
-        """
-        for left in range(TRIES - 1, -1, -1):
-            try:
-                answer = await self._api.call(method, path, CALL_SECONDS, body)
-                if not left or not is_transient(answer):
-                    return answer
-            except ApiUnavailable as error:
-                if not left or error.final:
-                    raise BackendUnavailable(f"{self._kind.resource}: {error}") from None
-            await asyncio.sleep(random.uniform(0.05, 0.3) * (TRIES - left))  # noqa: S311  spreads retries
-        raise AssertionError("unreachable")
-
-    async def _adopt(self, name: str, manifest: Manifest) -> Answer:
-        """Take over an object that asks for the same; make way for one where it does not, or was turned down."""
-        path = f"{self._kind.path}/{quote(name)}"
-        found = await self._call("GET", path)
-        if found.status == 200:
-            ours = found.body.get("metadata", {}).get("labels", {}).items() >= manifest["metadata"]["labels"].items()
-            if ours and self._kind.same(found.body, manifest) and not self._kind.verdict(found.body).refused:
-                self._meter.count(BackendEvent.OBJECT_ADOPTED)
-                return found
-            if ours:
-                uid = {"preconditions": {"uid": found.body["metadata"].get("uid")}}
-                await self._call("DELETE", path, {"apiVersion": "v1", "kind": "DeleteOptions", **uid})
-                return await self._create(name, manifest)
-            # Somebody else's object under our name: it is not ours to touch, and ours needs another name.
-            raise BackendUnavailable(f"{self._kind.resource} {name} exists and is not ours: delete it")
-        return await self._create(name, manifest) if found.status == 404 else found
-
-    async def _approve(self, item: Manifest) -> None:
-        body = self._kind.approval(item)
-        if body is None:
-            return
-        path = f"{self._kind.path}/{quote(item['metadata']['name'])}"
-        answer = await self._call("PUT", f"{path}/approval", body)
-        if answer.status == 409:
-            fresh = await self._call("GET", path)
-            again = self._kind.approval(fresh.body) if fresh.status == 200 else None
-            answer = await self._call("PUT", f"{path}/approval", again) if again else fresh
-        error = fault_of(answer, "update", f"{self._kind.resource}/approval")
-        if error is not None:
-            raise error
-
-
-def uid_of(item: Manifest) -> str:
-    """An object's UID: another object of the same name has another one."""
-    return str(item.get("metadata", {}).get("uid", ""))

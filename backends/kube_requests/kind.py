@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
+from signer.core.verify_leaf import CLOCK_LEEWAY
+
 Manifest = dict[str, Any]
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -51,7 +53,7 @@ class RequestKind(Protocol):
         ...
 
     def same(self, existing: Manifest, wanted: Manifest) -> bool:
-        """Tell whether an existing object asks for the same, for however long: verify judges its life."""
+        """Tell whether an existing object asks for the same, and for no longer than ``lasts_no_longer`` allows."""
         ...
 
     def verdict(self, item: Manifest) -> Verdict:
@@ -66,6 +68,25 @@ class RequestKind(Protocol):
 def label_value(name: str) -> str:
     """A backend's name as the value of a label (Kubernetes: "Labels and Selectors"); its digest where it is none."""
     return name if _LABEL_VALUE.fullmatch(name) else sha256(name.encode()).hexdigest()[:32]
+
+
+def uid_of(item: Manifest) -> str:
+    """An object's UID: another object of the same name has another one."""
+    return str(item.get("metadata", {}).get("uid", ""))
+
+
+def username(item: Manifest) -> str:
+    """Who has made a request: the API server, or cert-manager's webhook, writes it; empty where nobody does."""
+    return str((item.get("spec") or {}).get("username") or "")
+
+
+def lasts_no_longer(seconds: float | None, wanted: float) -> bool:
+    """Tell whether a lifetime that was asked for earlier is one that verify would pass now.
+
+    It was decided by another clock, so it may be a little longer. None means that the signer chooses: as long as it
+    likes.
+    """
+    return seconds is not None and seconds <= wanted + CLOCK_LEEWAY.total_seconds()
 
 
 def conditions(item: Manifest) -> list[Manifest]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from backends.kube_requests.batches import Batches
-from backends.kube_requests.desk import Desk, uid_of
-from backends.kube_requests.kind import BACKEND, BATCH, MANAGED_BY, MANAGER, Manifest, RequestKind, label_value
+from backends.kube_requests.desk import Desk
+from backends.kube_requests.kind import BACKEND, BATCH, MANAGED_BY, MANAGER, Manifest, RequestKind, label_value, uid_of
 from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent
 from signer.core.spec import BackendContext

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from cryptography import x509
 
-from backends.kube_requests.kind import Manifest, Verdict, conditions, is_true, words
+from backends.kube_requests.kind import Manifest, Verdict, conditions, is_true, lasts_no_longer, words
 from backends.kube_requests.text import decoded, encoded_csr
 from backends.kubernetes_csr.settings import FLOOR
 from signer.core.errors import BackendRefused
@@ -74,9 +74,10 @@ class SigningRequests:
         self._approve = approve
 
     def same(self, existing: Manifest, wanted: Manifest) -> bool:
-        """Tell whether an existing request asks for the same. Its life was decided by another clock: verify judges."""
+        """Tell whether an existing request asks for the same, for no longer."""
         ours, theirs = wanted["spec"], existing.get("spec") or {}
         same = all(theirs.get(key) == ours[key] for key in ("request", "signerName"))
+        same = same and lasts_no_longer(theirs.get("expirationSeconds"), ours["expirationSeconds"])
         return same and sorted(theirs.get("usages") or []) == sorted(ours["usages"])
 
     def verdict(self, item: Manifest) -> Verdict:

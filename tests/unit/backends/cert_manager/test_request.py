@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backends.cert_manager.issuer import CurrentIssuer
-from backends.cert_manager.request import CertificateRequests, Order, manifest
+from backends.cert_manager.request import CertificateRequests, Order, go_seconds, manifest
 from backends.cert_manager.settings import CertManagerSettings, ConfigMapRef, IssuerRef
 from signer.core.chain import pem
 from tests.corpus.answers import asked, leaf
@@ -78,11 +78,33 @@ def test_the_same_question_is_known_again_whatever_its_clock() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"request": "x"}, {"isCA": True}, {"usages": ["client auth"]}, {"issuerRef": {"name": "other"}}],
-    ids=lambda changes: next(iter(changes)),
+    [
+        {"request": "x"},
+        {"isCA": True},
+        {"usages": ["client auth"]},
+        {"issuerRef": {"name": "other"}},
+        {"duration": "87600h"},
+        {"duration": "3631s"},
+        {"duration": None},
+        {"duration": "a while"},
+    ],
+    ids=str,
 )
 def test_another_question_is_never_adopted(changes: dict[str, Any]) -> None:
     assert not KIND.same(wanted(**changes), wanted())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("3600s", 3600), ("1h0m0s", 3600), ("1h30m", 5400), ("1.5h", 5400), ("100ms", 0.1), ("2160h0m0s", 7776000)],
+)
+def test_durations_as_go_writes_them(text: str, seconds: float) -> None:
+    assert go_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", [None, 3600, "", "3600", "-1h", "1d", "h", "1h ", "1" * 60 + "h"])
+def test_what_is_no_duration(text: object) -> None:
+    assert go_seconds(text) is None
 
 
 @pytest.mark.parametrize(
