@@ -47,7 +47,7 @@ class CertManagerBackend:
         asked = (issuer.group, issuer.kind, issuer.name, str(request.validity.requested))
         name = derived_name(self.name, str(request.subject), parsed.digest, *asked)
         wanted = manifest(order, self._service.labels, annotations)
-        verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds())
+        verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds(), str(request.subject))
         return await self._ca.read(verdict.certificate, verdict.ca)
 
     async def issuer(self) -> IssuerInfo:

@@ -87,7 +87,7 @@ class CertificateRequests:
 
 
 def go_seconds(text: object) -> float | None:
-    """A duration as Go writes it, such as ``1h0m0s``, for cert-manager's webhook may rewrite ours; None for no duration."""
+    """A duration as Go writes it, such as ``1h0m0s``, for cert-manager may rewrite ours. None for any other text."""
     if not isinstance(text, str) or len(text) > 60 or not _GO_DURATION.fullmatch(text):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in _GO_PART.findall(text))

@@ -12,6 +12,8 @@ from backends.kube_requests.batches import Batches
 from backends.kube_requests.calls import Calls
 from backends.kube_requests.kind import Manifest, RequestKind, Verdict, uid_of
 from backends.kube_requests.making import Maker
+from backends.kube_requests.silence import Silence
+from signer.core.allowance import allowed_seconds
 from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import Meter
 from signer.kube.api import KubeApi
@@ -19,6 +21,8 @@ from signer.kube.watch import Watch
 
 # A watch that has been broken for so long will hardly bring the answer within a request's deadline.
 BLIND_SECONDS = 2.0
+# Of what the attempt is allowed: to be late here says more than to be cut off there.
+SHARE = 0.95
 # Of one name, within the moment that a create takes.
 MAX_EARLY = 8
 
@@ -52,6 +56,7 @@ class Desk:
         self._kind = kind
         self._batches = batches
         self._maker = Maker(Calls(api, kind), kind, batches, meter)
+        self._silence = Silence()
         self._waiters: dict[str, _Waiter] = {}
         self.watch: Watch | None = None
 
@@ -77,38 +82,49 @@ class Desk:
             if not future.done():
                 future.set_exception(BackendUnavailable(f"somebody has deleted {self._kind.resource} {name}"))
 
-    async def settle(self, name: str, manifest: Manifest, timeout: float) -> Verdict:
+    async def settle(self, name: str, manifest: Manifest, timeout: float, asker: str = "") -> Verdict:
         """Have one request decided.
 
         Args:
             name: What follows from the request.
             manifest: The object without its name.
-            timeout: Seconds for all of it.
+            timeout: Seconds for all of it; less where the attempt as a whole is allowed less.
+            asker: For whom; empty for this signer itself.
 
         Raises:
             BackendUnavailable: The API server cannot take it now, or nothing watches.
             BackendRefused: It was turned down.
-            BackendTimeout: Nobody has decided in time; a retry will adopt the object.
+            BackendTimeout: Nobody has decided in time; a retry will adopt the object. ``Undecided`` where others'
+                requests are decided on.
         """
         self._check_watch()
+        self._silence.enter(asker)
         waiter = self._waiters.setdefault(name, _Waiter())
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         waiter.futures.add(future)
         self._batches.wanted_again(name)
+        seconds = min(timeout, allowed_seconds() * SHARE)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await self._make(name, manifest, waiter)
                 verdict = await future
-            self._batches.done(name)
         except TimeoutError:
-            said = f": {waiter.last.words}" if waiter.last.words else ", and its status is empty"
-            text = f"nobody has decided on {self._kind.resource} {name} within {timeout:g} s{said}"
-            raise BackendTimeout(text) from None
+            raise self._late(name, waiter, seconds, asker) from None
         finally:
+            self._silence.leave(asker)
             self._leave(name, waiter, future)
+        self._batches.done(name)
+        self._silence.decided(asker)
         if verdict.refused:
             raise BackendRefused(f"{self._kind.resource} {name}: {verdict.refused}")
         return verdict
+
+    def _late(self, name: str, waiter: _Waiter, seconds: float, asker: str) -> BackendTimeout:
+        if not waiter.uid:
+            return BackendTimeout(f"the API server has not taken {self._kind.resource} {name} within {seconds:g} s")
+        said = f": {waiter.last.words}" if waiter.last.words else ", and its status is empty"
+        text = f"nobody has decided on {self._kind.resource} {name} within {seconds:g} s{said}"
+        return self._silence.undecided(asker, text, time.monotonic())
 
     def _leave(self, name: str, waiter: _Waiter, future: "asyncio.Future[Verdict]") -> None:
         """Nothing is awaited here: a caller that was cancelled must be able to go."""

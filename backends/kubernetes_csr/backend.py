@@ -36,7 +36,7 @@ class KubernetesCsrBackend:
         seconds = seconds_of(request.validity.not_after - self._clock.now())
         wanted = manifest(parsed.request, signer, seconds, leaf_usages(request), self._service.labels)
         name = derived_name(self.name, str(request.subject), parsed.digest, signer, str(request.validity.requested))
-        verdict = await desk.settle(name, wanted, settings.timeout.total_seconds())
+        verdict = await desk.settle(name, wanted, settings.timeout.total_seconds(), str(request.subject))
         return await self._ca.read(verdict.certificate)
 
     async def issuer(self) -> IssuerInfo:

@@ -13,7 +13,7 @@ from cryptography import x509
 from backends.kube_requests.kind import Manifest, Verdict, conditions, is_true, lasts_no_longer, words
 from backends.kube_requests.text import decoded, encoded_csr
 from backends.kubernetes_csr.settings import FLOOR
-from signer.core.errors import BackendRefused
+from signer.core.errors import RefusedLocally
 
 API = "certificates.k8s.io/v1"
 KIND = "CertificateSigningRequest"
@@ -24,12 +24,12 @@ def signer_of(signer_name: str, domain: str, asked: str) -> str:
     """Name the signer: the fixed one, or the domain's by the caller's word.
 
     Raises:
-        BackendRefused: The caller's word is none, or no DNS label.
+        RefusedLocally: The caller's word is none, or no DNS label.
     """
     if signer_name:
         return signer_name
     if not _LABEL.fullmatch(asked):
-        raise BackendRefused(f"CertSigner {asked[:80]!a} names no signer of {domain}")
+        raise RefusedLocally(f"CertSigner {asked[:80]!a} names no signer of {domain}")
     return f"{domain}/{asked}"
 
 
@@ -37,13 +37,13 @@ def seconds_of(lifetime: timedelta) -> int:
     """The lifetime as the API takes it.
 
     Raises:
-        BackendRefused: It is under the API's floor. Asking for the floor instead would give a certificate that lives
+        RefusedLocally: It is under the API's floor. Asking for the floor instead would give a certificate that lives
             longer than anybody asked for.
     """
     seconds = round(lifetime.total_seconds())
     # A second may pass between the decision and this.
     if seconds < FLOOR.total_seconds() - 2:
-        raise BackendRefused(f"{seconds} s were asked for; the Kubernetes CSR API signs for {FLOOR.seconds} s at least")
+        raise RefusedLocally(f"{seconds} s were asked for; the Kubernetes CSR API signs for {FLOOR.seconds} s at least")
     return min(max(seconds, FLOOR.seconds), 2**31 - 1)
 
 

@@ -16,7 +16,9 @@
         ├── BackendUnavailable      network, 429, 5xx, sealed, no key loaded
         ├── BackendBusy             more requests for the backend than its caps allow
         ├── BackendRefused          the backend decided against it
+        │   └── RefusedLocally      ... before its far side was asked
         └── BackendTimeout          no answer in time
+            └── Undecided           its far side has the request, and nobody there has decided on this one
 
 The Istio agent retries five-fold on some gRPC codes and never on others (istio: pkg/security/retry.go), so the code
 is load control. The caller sees a constant text and the request's id; ``reason`` goes to log, audit and metric only.
@@ -113,8 +115,16 @@ class BackendRefused(BackendError):
     """The backend decided against the request; the same request will be refused again."""
 
 
+class RefusedLocally(BackendRefused):
+    """The backend's own rules forbid it; its far side was not asked, so this tells nothing of the far side's health."""
+
+
 class BackendTimeout(BackendError):
     """The backend did not answer within what was left of the deadline."""
+
+
+class Undecided(BackendTimeout):
+    """Nobody has decided on this one request, which may be its asker's own doing: it tells nothing of the backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +162,9 @@ MEANINGS: dict[type[SignerError], Meaning] = {
     BackendUnavailable: Meaning(Code.UNAVAILABLE, "the issuer is unavailable, try again", True, "CA_NOT_READY"),
     BackendBusy: Meaning(Code.RESOURCE_EXHAUSTED, "the issuer is busy, try again", True, "CA_NOT_READY"),
     BackendRefused: Meaning(Code.FAILED_PRECONDITION, "the issuer refused the request", False, "CERT_GEN_ERROR"),
+    RefusedLocally: Meaning(Code.FAILED_PRECONDITION, "the issuer refused the request", False, "CERT_GEN_ERROR"),
     BackendTimeout: Meaning(Code.DEADLINE_EXCEEDED, "the issuer did not answer in time", True, "CA_NOT_READY"),
+    Undecided: Meaning(Code.DEADLINE_EXCEEDED, "the issuer did not answer in time", True, "CA_NOT_READY"),
 }
 
 # Anything that is not a SignerError is a bug of ours: retried by the agent, with a traceback in our log.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from signer.core.errors import BackendRefused, ValidityRejected
+from signer.core.errors import RefusedLocally, ValidityRejected
 
 MAX_BACKDATE = timedelta(seconds=60)
 BACKDATE_DIVISOR = 10
@@ -62,13 +62,13 @@ def decide(requested: int, policy: ValidityPolicy, now: datetime, issuer: Window
 
     Raises:
         ValidityRejected: The wish is over the maximum and the profile rejects.
-        BackendRefused: The issuer ends so soon that a client would renew in a loop.
+        RefusedLocally: The issuer ends so soon that a client would renew in a loop.
     """
     now = now.replace(microsecond=0)
     ttl = _jittered(_wished(requested, policy), policy.jitter, chance)
     not_after = now + ttl if issuer is None else min(now + ttl, issuer[1].replace(microsecond=0))
     if not_after - now < min(ttl, MIN_REMAINING):
-        raise BackendRefused(f"the issuing CA ends at {not_after.isoformat()}, too soon to sign a certificate")
+        raise RefusedLocally(f"the issuing CA ends at {not_after.isoformat()}, too soon to sign a certificate")
     not_before = now - backdate_for(not_after - now)
     # A CA made a second ago must not seem younger than its leaves; it never pushes the start past now.
     if issuer is not None:

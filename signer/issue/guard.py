@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from signer.core.errors import BackendBusy, BackendRefused, BackendTimeout, BackendUnavailable, SignerError
+from signer.core.allowance import allowing
+from signer.core.errors import (
+    BackendBusy,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+    RefusedLocally,
+    SignerError,
+    Undecided,
+)
 from signer.core.ports import AnnouncesChange, AnswersAtOnce, Backend, Clock
 from signer.issue.admission import Admission
 from signer.issue.breaker import Breaker, BreakerView
@@ -147,7 +156,8 @@ class Guarded:
             return await work(self._backend)
         try:
             async with asyncio.timeout(seconds) as scope:
-                return await work(self._backend)
+                with allowing(seconds):
+                    return await work(self._backend)
         except TimeoutError:
             if scope.expired():
                 raise BackendTimeout(f"backend {self.name}: no answer within {seconds:.2f} s") from None
@@ -163,7 +173,9 @@ class Guarded:
         """Say what a failure tells of the backend; callers' own mistakes and departures tell nothing."""
         result = result_of(error)
         self._tally.attempt(self.name, result)
-        if result == "refused":
+        if isinstance(error, RefusedLocally | Undecided):
+            self._breaker.abandoned(ticket)
+        elif result == "refused":
             self._breaker.answered(ticket)
         elif result == "given_up" or (result == "timeout" and seconds < self.policy.fair):
             self._breaker.abandoned(ticket)

@@ -111,7 +111,7 @@ def test_2_6_a_ca_that_ends_soon_refuses(new_server: NewServer, tmp_path: Path) 
     serving = {"ttl": "2s"}
     server = new_server(cas.put(tmp_path / "ca", cas.cacerts(root, [root])), serving=serving)
     with server.client() as client:
-        refused(server, client, server.good(), "BackendRefused", "too soon to sign a certificate")
+        refused(server, client, server.good(), "RefusedLocally", "too soon to sign a certificate")
 
 
 @pytest.mark.parametrize("ending", ["root", "middle", "lower"])

@@ -25,7 +25,9 @@ PUBLIC: dict[str, tuple[str, str]] = {
     "BackendUnavailable": ("UNAVAILABLE", "the issuer is unavailable, try again"),
     "BackendBusy": ("RESOURCE_EXHAUSTED", "the issuer is busy, try again"),
     "BackendRefused": ("FAILED_PRECONDITION", "the issuer refused the request"),
+    "RefusedLocally": ("FAILED_PRECONDITION", "the issuer refused the request"),
     "BackendTimeout": ("DEADLINE_EXCEEDED", "the issuer did not answer in time"),
+    "Undecided": ("DEADLINE_EXCEEDED", "the issuer did not answer in time"),
 }
 """Error class -> code and text. Written out here: a change of what callers see must be seen."""
 MAX_LINE = 8 * 1024

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from signer.core.errors import BackendRefused, ValidityRejected
+from signer.core.errors import RefusedLocally, ValidityRejected
 from signer.core.validity import (
     MAX_BACKDATE,
     MIN_REMAINING,
@@ -102,7 +102,7 @@ def test_an_issuer_with_fractions_of_seconds() -> None:
 @pytest.mark.parametrize("left", [MIN_REMAINING - SECOND, SECOND, timedelta(0), -SECOND, -_YEAR])
 def test_an_issuer_about_to_end(left: timedelta) -> None:
     """Clients would renew at once and without end, so it is refused."""
-    with pytest.raises(BackendRefused, match="too soon to sign"):
+    with pytest.raises(RefusedLocally, match="too soon to sign"):
         decide(3600, POLICY, NOW, (NOW - _YEAR, NOW + left), 0.0)
 
 

@@ -1,17 +1,21 @@
 """What stands before a backend: caps that leak no place, blame where it belongs, a limit on time."""
 
 import asyncio
+from math import inf
 from typing import Any
 
 import pytest
 
+from signer.core.allowance import allowed_seconds
 from signer.core.errors import (
     BackendBusy,
     BackendRefused,
     BackendTimeout,
     BackendUnavailable,
     ChainRejected,
+    RefusedLocally,
     SignerError,
+    Undecided,
     ValidityRejected,
 )
 from signer.core.ports import Backend
@@ -63,7 +67,8 @@ async def _probe(backend: Backend) -> str:
 
 
 _BLAMED = [BackendUnavailable("sealed"), BackendTimeout("slow"), KeyError("bug"), TimeoutError("bug")]
-_NOT_BLAMED = [BackendRefused("no"), ValidityRejected("too long"), ChainRejected("odd"), SignerError("?")]
+_SILENT = [ValidityRejected("too long"), RefusedLocally("too short"), Undecided("nobody"), SignerError("?")]
+_NOT_BLAMED = [BackendRefused("no"), ChainRejected("odd"), *_SILENT]
 
 
 @pytest.mark.parametrize("error", _BLAMED, ids=repr)
@@ -97,6 +102,30 @@ async def test_a_refusal_is_an_answer() -> None:
     guard.clock.advance(10.0)
     await guard.fail(BackendRefused("no"))
     assert guard.state is State.CLOSED
+
+
+@pytest.mark.parametrize("error", _SILENT, ids=repr)
+async def test_what_says_nothing_of_the_backend_heals_nothing(error: Exception) -> None:
+    """It ends no row of failures, and leaves a breaker on trial to the next one."""
+    guard = Guard()
+    await guard.fail(BackendUnavailable("down"), 4)
+    await guard.fail(error)
+    await guard.fail(BackendUnavailable("down"))
+    guard.clock.advance(10.0)
+    await guard.fail(error)
+    assert guard.state is State.HALF_OPEN
+    assert await guard.attempt() == "done"
+
+
+async def test_an_attempt_knows_what_it_is_allowed() -> None:
+    """And nobody else does."""
+    guard = Guard(timeout=7.0)
+
+    async def work(_: Backend) -> float:
+        return allowed_seconds()
+
+    assert await guard.guarded.attempt(work, 60.0) == 7.0
+    assert allowed_seconds() == inf
 
 
 async def test_callers_that_go_away_are_nobodys_fault() -> None:

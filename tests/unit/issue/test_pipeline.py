@@ -143,7 +143,7 @@ async def test_an_issuer_about_to_end() -> None:
     """Refused before the backend signs."""
     line = Line()
     line.backends[0].ca = _EXPIRED
-    assert (await line.refused()).error == "BackendRefused"
+    assert (await line.refused()).error == "RefusedLocally"
     assert line.backends[0].requests == []
 
 

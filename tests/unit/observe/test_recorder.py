@@ -82,7 +82,9 @@ CITADEL: dict[str, set[str]] = {
     "BackendUnavailable": {"csr_sign_err_count.CA_NOT_READY"},
     "BackendBusy": {"csr_sign_err_count.CA_NOT_READY"},
     "BackendRefused": {"csr_sign_err_count.CERT_GEN_ERROR"},
+    "RefusedLocally": {"csr_sign_err_count.CERT_GEN_ERROR"},
     "BackendTimeout": {"csr_sign_err_count.CA_NOT_READY"},
+    "Undecided": {"csr_sign_err_count.CA_NOT_READY"},
 }
 
 

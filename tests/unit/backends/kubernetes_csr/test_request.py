@@ -9,7 +9,7 @@ import pytest
 from backends.kubernetes_csr.request import SigningRequests, seconds_of
 from backends.kubernetes_csr.settings import KubernetesCsrSettings
 from signer.core.chain import pem
-from signer.core.errors import BackendRefused
+from signer.core.errors import RefusedLocally
 from tests.corpus.answers import leaf
 
 PEM = pem(leaf())
@@ -51,7 +51,7 @@ def test_lifetimes_as_the_api_takes_them(asked: int, seconds: int) -> None:
 
 @pytest.mark.parametrize("asked", [-1, 0, 1, 300, 597])
 def test_lifetimes_under_the_floor(asked: int) -> None:
-    with pytest.raises(BackendRefused, match="600 s at least"):
+    with pytest.raises(RefusedLocally, match="600 s at least"):
         seconds_of(timedelta(seconds=asked))
 
 
