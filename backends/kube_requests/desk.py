@@ -16,6 +16,7 @@ from backends.kube_requests.silence import Silence
 from signer.core.allowance import allowed_seconds
 from signer.core.errors import BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import Meter
+from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi
 from signer.kube.watch import Watch
 
@@ -99,15 +100,16 @@ class Desk:
         """
         self._check_watch()
         self._silence.enter(asker)
+        loop = asyncio.get_running_loop()
         waiter = self._waiters.setdefault(name, _Waiter())
-        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Verdict] = loop.create_future()
         waiter.futures.add(future)
         self._batches.wanted_again(name)
-        seconds = min(timeout, allowed_seconds() * SHARE)
+        begun, seconds = loop.time(), min(timeout, allowed_seconds() * SHARE)
         try:
             async with asyncio.timeout(seconds):
                 await self._make(name, manifest, waiter)
-                verdict = await future
+                verdict = await self._decision(name, waiter, future, (begun + seconds - loop.time()) / 2)
         except TimeoutError:
             raise self._late(name, waiter, seconds, asker) from None
         finally:
@@ -118,6 +120,29 @@ class Desk:
         if verdict.refused:
             raise BackendRefused(f"{self._kind.resource} {name}: {verdict.refused}")
         return verdict
+
+    async def _decision(self, name: str, waiter: _Waiter, future: "asyncio.Future[Verdict]", half: float) -> Verdict:
+        """Wait for the watch, and look once with one's own eyes: a watch whose connection is dead looks idle."""
+        await asyncio.wait({future}, timeout=half)
+        if not future.done():
+            await self._look(name, waiter)
+        return await future
+
+    async def _look(self, name: str, waiter: _Waiter) -> None:
+        uid = waiter.uid
+        try:
+            found = await self._maker.look(name)
+        except ApiUnavailable:
+            return
+        if waiter.uid != uid or waiter.last.final or found.status not in (200, 404):
+            return
+        verdict = self._kind.verdict(found.body) if uid_of(found.body) == uid else None
+        if verdict is None:
+            self.saw_deleted(name, uid)
+        else:
+            self._tell(waiter, verdict)
+        if self.watch is not None and (verdict is None or verdict.final):
+            self.watch.restart(f"{name} has changed")
 
     def _late(self, name: str, waiter: _Waiter, seconds: float, asker: str) -> BackendTimeout:
         if not waiter.uid:

@@ -58,6 +58,14 @@ class Maker:
         await self._approve(answer.body, manifest)
         return answer.body
 
+    async def look(self, name: str) -> Answer:
+        """The object as it is now; one call.
+
+        Raises:
+            ApiUnavailable: No answer.
+        """
+        return await self._calls.once("GET", f"{self._kind.path}/{quote(name)}")
+
     async def _create(self, name: str, manifest: Manifest) -> Answer:
         metadata = manifest["metadata"]
         batch = self._batches.join(name, time.monotonic())

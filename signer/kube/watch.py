@@ -7,6 +7,7 @@ list again on 410 Gone.
 import asyncio
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,12 @@ OPEN_SECONDS = 10.0
 WATCH_SECONDS = 300
 # Bookmarks come about once a minute: a connection that is silent for longer is dead.
 SILENCE_SECONDS = 90.0
+# A stream that has lasted so long, or has brought an event, works.
+PROVEN_SECONDS = 1.0
+# A server that says "gone" twice within that time is in trouble, and must not be listed in a loop.
+GONE_SECONDS = 10.0
+# Whoever has heard something so lately is not dead: what it has not told yet is on its way.
+HEARD_SECONDS = 1.0
 _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 10.0
 
@@ -44,7 +51,7 @@ class Follower(Protocol):
 
 
 class Gone(Exception):
-    """The server no longer knows the resourceVersion: everything must be listed again."""
+    """The server no longer knows the resourceVersion, or tells of a fault: everything must be listed again."""
 
 
 class Watch:
@@ -74,6 +81,11 @@ class Watch:
         self._version = ""
         self._failures = 0
         self._told = ""
+        self._gone = 0
+        self._gone_at = -math.inf
+        self._heard = -math.inf
+        self._streaming: asyncio.Timeout | None = None
+        self._silent = ""
         self.synced = asyncio.Event()
         """Set once everything was listed for the first time."""
         self.fault = "nothing has been listed yet"
@@ -89,10 +101,32 @@ class Watch:
                 await self._follow()
                 # A server that ends each watch at once must not be asked in a loop.
                 await asyncio.sleep(0.0 if time.monotonic() - begun > 1.0 else 1.0)
-            except Gone:
+            except Gone as error:
                 self._version = ""
+                await self._list_again(str(error))
             except (ApiUnavailable, ValueError, KeyError, TypeError) as error:
                 await self._failed(error)
+
+    def restart(self, why: str) -> None:
+        """Somebody has seen what this watch should have told: open it again, unless it has just been heard.
+
+        A connection that is cut without a word looks like one on which nothing happens.
+        """
+        scope = self._streaming
+        if scope is None or self._silent or time.monotonic() - self._heard < HEARD_SECONDS:
+            return
+        self._silent = why
+        scope.reschedule(asyncio.get_running_loop().time())
+
+    async def _list_again(self, why: str) -> None:
+        """At once the first time, as is usual after a while; with pauses where it goes on."""
+        self._gone = self._gone + 1 if time.monotonic() - self._gone_at < GONE_SECONDS else 1
+        if self._gone == 1:
+            self._restarted()
+        else:
+            self._failures = max(self._failures, self._gone - 2)
+            await self._failed(ApiUnavailable(f"it must be listed again and again: {why}"))
+        self._gone_at = time.monotonic()
 
     async def _failed(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, ApiUnavailable) else type(error).__name__
@@ -109,7 +143,6 @@ class Watch:
 
     def _works(self) -> None:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
-        self.synced.set()
 
     async def _list(self) -> None:
         items: list[Manifest] = []
@@ -124,7 +157,9 @@ class Watch:
                 break
         self._version = str(metadata.get("resourceVersion") or "")
         self._follower.listed(items)
-        self._works()
+        self.synced.set()
+        if not self._failures:
+            self._works()
 
     async def _follow(self) -> None:
         seconds = WATCH_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311  spreads, hides nothing
@@ -137,18 +172,34 @@ class Watch:
         }
         async with self._api.stream(f"{self._path}?{urlencode(query)}", OPEN_SECONDS, SILENCE_SECONDS) as response:
             if response.status == 410:
-                raise Gone
+                raise Gone("HTTP 410")
             if response.status != 200:
                 raise ApiUnavailable(f"HTTP {response.status}")
-            self._works()
-            async for line in _lines(response):
-                self._event(json.loads(line))
+            # Not before it has lasted or brought something: one that opens and breaks at once is broken.
+            proof = asyncio.get_running_loop().call_later(PROVEN_SECONDS, self._works)
+            try:
+                await self._read(response)
+            finally:
+                proof.cancel()
+
+    async def _read(self, response: Stream) -> None:
+        self._heard, self._silent = time.monotonic(), ""
+        try:
+            async with asyncio.timeout(None) as self._streaming:
+                async for line in _lines(response):
+                    self._heard = time.monotonic()
+                    self._event(json.loads(line))
+                    self._works()
+        except TimeoutError:
+            raise ApiUnavailable(f"it was silent although {self._silent}") from None
+        finally:
+            self._streaming = None
 
     def _event(self, event: Any) -> None:
         kind, item = event["type"], event["object"]
         if kind == "ERROR":
             # The server's way to say 410 once a watch is under way; any other error is best met by listing, too.
-            raise Gone
+            raise Gone(f"{item.get('code')} {item.get('reason', '')!s:.60}")
         version = item["metadata"].get("resourceVersion")
         if kind != "BOOKMARK":
             self._follower.changed(kind, item)
@@ -157,7 +208,7 @@ class Watch:
 
 def _success(answer: Answer) -> Manifest:
     if answer.status == 410:
-        raise Gone
+        raise Gone("HTTP 410")
     if answer.status != 200:
         raise ApiUnavailable(f"HTTP {answer.status}: {reason_of(answer)}")
     return answer.body

@@ -204,3 +204,70 @@ async def test_an_event_without_an_end_is_not_kept(
     at = scene()
     await at.until(lambda: len(at.restarts) == 1)
     assert at.notes.told == ["listed "]
+
+
+FAULT = event("ERROR", {"code": 500, "reason": "InternalError", "metadata": {}})
+
+
+@pytest.mark.parametrize("play", [410, [FAULT]], ids=["gone", "a fault within"])
+async def test_a_server_that_wants_every_list_anew_is_not_listed_in_a_loop(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch, play: Any
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 5.0)
+    far.plays = [play for _ in range(100)]
+    at = scene()
+    await at.until(lambda: at.watch.broken_since is not None and len(at.restarts) == 2)
+    await asyncio.sleep(0.3)
+    assert (len(far.lists), at.restarts) == (2, [1, 1])
+    assert "it must be listed again and again: " in at.watch.fault
+
+
+async def test_a_stream_that_opens_and_breaks_at_once_is_broken(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it opens: nobody is told anything."""
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    broken: list[dict[str, Any]] = [{"type": "ADDED"}]
+    far.plays = [broken for _ in range(4)]
+    at = scene()
+    await at.until(lambda: len(at.restarts) == 1)
+    since = at.watch.broken_since
+    await at.until(lambda: len(at.restarts) == 4)
+    assert (since is not None, at.watch.broken_since) == (True, since)
+    assert at.watch._failures == 4, "each pause is longer than the one before"
+    await at.until(lambda: at.watch.broken_since is None)
+
+
+async def test_an_event_proves_that_it_works_again(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(watching, "PROVEN_SECONDS", 60.0)
+    far.plays = [[{"type": "ADDED"}], [event("BOOKMARK", thing("", "20"))]]
+    at = scene()
+    await at.until(lambda: len(far.watches) == 2)
+    await at.until(lambda: at.watch.broken_since is None)
+
+
+async def test_a_watch_that_did_not_tell_is_opened_again_where_it_was(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(watching, "HEARD_SECONDS", 0.0)
+    at = scene()
+    await at.until(lambda: at.watch._streaming is not None)
+    at.watch.restart("x has changed")
+    at.watch.restart("y has changed")
+    await at.until(lambda: len(far.watches) == 2)
+    assert (at.restarts, [query["resourceVersion"] for query in far.watches]) == ([1], ["10", "10"])
+    assert "it was silent although x has changed" in at.watch.fault
+
+
+async def test_one_that_was_heard_just_now_stays_open(far: Far, scene: Callable[[], Scene]) -> None:
+    """What it has not told yet is on its way."""
+    at = scene()
+    at.watch.restart("nothing is open yet")
+    await at.until(lambda: at.watch._streaming is not None)
+    at.watch.restart("x has changed")
+    await asyncio.sleep(0.1)
+    assert (len(far.watches), at.restarts) == (1, [])

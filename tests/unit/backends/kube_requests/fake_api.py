@@ -8,6 +8,7 @@ from backends.kube_requests.desk import Desk
 from backends.kubernetes_csr.request import SigningRequests
 from signer.core.events import NoMeter
 from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.watch import Watch
 
 Manifest = dict[str, Any]
 NAME = "istio-signer-0"
@@ -86,16 +87,14 @@ class FakeApi:
         return Answer(201, made)
 
 
-class FakeWatch:
+class FakeWatch(Watch):
     """A watch that works and brings nothing."""
 
-    broken_since: float | None = None
-    fault = ""
-
     def __init__(self) -> None:
+        self.broken_since, self.fault = None, ""
         self.restarts = 0
 
-    def restart(self, _why: str) -> None:
+    def restart(self, why: str) -> None:
         """Count it."""
         self.restarts += 1
 
@@ -103,5 +102,5 @@ class FakeWatch:
 def desk(api: FakeApi, approve: bool = True, batches: Batches | None = None) -> Desk:
     """A desk before that server."""
     made = Desk(api, SigningRequests(approve), batches or Batches(20), NoMeter())  # type: ignore[arg-type]
-    made.watch = FakeWatch()  # type: ignore[assignment]
+    made.watch = FakeWatch()
     return made

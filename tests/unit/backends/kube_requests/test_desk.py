@@ -4,11 +4,19 @@ import asyncio
 
 import pytest
 
+from backends.kube_requests.desk import Desk
 from backends.kube_requests.silence import FEW
 from signer.core.allowance import allowing
-from signer.core.errors import BackendTimeout, Undecided
-from tests.support.waiting import settle
-from tests.unit.backends.kube_requests.fake_api import NAME, FakeApi, desk, wanted
+from signer.core.errors import BackendTimeout, BackendUnavailable, Undecided
+from signer.kube.answer import Answer, ApiUnavailable
+from tests.support.waiting import settle, until
+from tests.unit.backends.kube_requests.fake_api import NAME, FakeApi, FakeWatch, desk, signed, stored, wanted
+
+
+def restarts(at: Desk) -> int:
+    """How often its watch was opened again."""
+    assert isinstance(at.watch, FakeWatch)
+    return at.watch.restarts
 
 
 async def test_nobody_has_decided_on_this_one() -> None:
@@ -49,3 +57,47 @@ async def test_an_asker_of_what_nobody_decides_cannot_take_all_places() -> None:
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_dead_watch_costs_half_the_time_and_is_opened_again() -> None:
+    """Its connection may be cut without a word; objects are made and signed all the same."""
+    api = FakeApi()
+    at = desk(api)
+    signing = asyncio.create_task(at.settle(NAME, wanted(), 0.2))
+    await until(lambda: bool(api.approved))
+    assert api.item is not None
+    api.item = signed(api.item)
+    assert (await signing).certificate == "signed"
+    assert api.calls.count(f"GET {NAME}") == 1
+    assert restarts(at) == 1
+
+
+async def test_what_is_gone_unnoticed_is_told() -> None:
+    api = FakeApi()
+    at = desk(api)
+    signing = asyncio.create_task(at.settle(NAME, wanted(), 0.2))
+    await until(lambda: bool(api.approved))
+    api.item = None
+    with pytest.raises(BackendUnavailable, match="somebody has deleted"):
+        await signing
+    assert restarts(at) == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(500, {}), ApiUnavailable("no connection"), None], ids=["500", "no", "same"])
+async def test_a_look_that_shows_nothing_new_changes_nothing(answer: Answer | ApiUnavailable | None) -> None:
+    api = FakeApi()
+    api.plan[f"GET {NAME}"] = [answer] if answer else []
+    at = desk(api)
+    with pytest.raises(Undecided):
+        await at.settle(NAME, wanted(), 0.1)
+    assert (api.calls.count(f"GET {NAME}"), restarts(at)) == (1, 0)
+
+
+async def test_another_object_under_the_name_decides_nothing() -> None:
+    api = FakeApi()
+    at = desk(api)
+    signing = asyncio.create_task(at.settle(NAME, wanted(), 0.2))
+    await until(lambda: bool(api.approved))
+    api.item = signed(stored("another"))
+    with pytest.raises(BackendUnavailable, match="somebody has deleted"):
+        await signing
