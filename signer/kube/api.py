@@ -24,6 +24,8 @@ from signer.kube.connect import NoCluster, open_client
 __all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect"]
 
 RENEW_SECONDS = 10.0
+# Credentials come from files, which may be on a volume that hangs, or from a command that does.
+OPEN_SECONDS = 5.0
 JSON = "application/json"
 # Server-side apply; JSON is YAML.
 APPLY = "application/apply-patch+yaml"
@@ -125,14 +127,21 @@ class KubeApi:
         await self._client.close()  # type: ignore[no-untyped-call]  # the package is typed in part
 
     async def _renew(self) -> None:
-        """Read the credentials again, at most once in a while: tokens and CAs are rotated in place."""
+        """Read the credentials again, at most once in a while: tokens and CAs are rotated in place.
+
+        Where that does not end in time, the old ones stay in use.
+        """
         if time.monotonic() - self._opened < RENEW_SECONDS:
             return
         self._opened = time.monotonic()
         try:
-            old, self._client = self._client, await self._open_client()
+            async with asyncio.timeout(OPEN_SECONDS):
+                old, self._client = self._client, await self._open_client()
         except NoCluster as error:
             _log.error("the API server's credentials cannot be read again: %s", error)
+            return
+        except TimeoutError:
+            _log.error("the API server's credentials could not be read again within %g s; the old stay", OPEN_SECONDS)
             return
         await old.close()  # type: ignore[no-untyped-call]
 
@@ -193,10 +202,17 @@ async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeAp
         context: A context of that file; None means its current one.
 
     Raises:
-        NoCluster: The file is unusable, or this process does not run in a pod.
+        NoCluster: The file is unusable or cannot be read in time, or this process does not run in a pod.
     """
 
     async def opened() -> ApiClient:
         return await open_client(kubeconfig, context)
 
-    return KubeApi(await opened(), opened)
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            client = await opened()
+    except TimeoutError:
+        where = kubeconfig or "the pod's service account"
+        text = f"{where}: could not be read within {OPEN_SECONDS:g} s: does its volume hang, or a command that it runs?"
+        raise NoCluster(text) from None
+    return KubeApi(client, opened)

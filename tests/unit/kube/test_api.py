@@ -1,9 +1,11 @@
 """Where tokens may be sent, and which credentials are used."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from kubernetes.aio.client import ApiClient
 
 from signer.kube import api
 from signer.kube.answer import ApiUnavailable
@@ -72,6 +74,37 @@ async def test_the_environments_proxy_sees_nothing(far: Far, tmp_path: Path, mon
 async def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
     with pytest.raises(NoCluster, match="by https only"):
         await connect(kubeconfig(tmp_path / "k", "http://192.0.2.1:80", "x"))
+
+
+async def _hang(*_: object) -> ApiClient:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_credentials_that_hang_are_given_up_and_the_old_stay(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who has no deadline of its own would wait for ever."""
+    runner = await _serve(far)
+    connection = await connect(kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old"))
+    monkeypatch.setattr(api, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(api, "OPEN_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_open_client", _hang)
+    async with asyncio.timeout(5.0):
+        assert (await connection.post(PATH, {}, 5)).status == 401
+        assert (await connection.post(PATH, {}, 5)).status == 401
+    assert far.seen == ["Bearer old", "Bearer old"]
+    assert "could not be read again within 0.05 s" in caplog.text
+    await connection.close()
+    await runner.cleanup()
+
+
+async def test_a_connection_that_cannot_be_opened_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "OPEN_SECONDS", 0.05)
+    monkeypatch.setattr(api, "open_client", _hang)
+    async with asyncio.timeout(5.0):
+        with pytest.raises(NoCluster, match=r"could not be read within 0\.05 s"):
+            await connect(tmp_path / "k")
 
 
 async def test_nobody_there(tmp_path: Path) -> None:
