@@ -34,7 +34,7 @@ class CertManagerBackend:
         """Have the issuer sign; the CA that comes with the answer is known before the answer is given on.
 
         Raises:
-            BackendUnavailable: The API server cannot take it, or a right is missing.
+            BackendUnavailable: The API server cannot take it, a right is missing, or it is not known who signs.
             BackendRefused: Denied, failed, or invalid.
             BackendTimeout: Nobody has decided in time.
         """
@@ -72,8 +72,9 @@ class CertManagerBackend:
         self._ca.on_change(callback)
 
     async def start(self) -> None:
-        """Open the connection and read the roots' file."""
+        """Open the connection, read the roots' file and the issuer's ConfigMap."""
         await asyncio.gather(self._service.start(), self._ca.refresh())
+        await self._issuer.start(self._service)
 
     async def run(self) -> None:
         """Watch, clean up, follow the issuer's ConfigMap and the roots' file."""
@@ -84,4 +85,5 @@ class CertManagerBackend:
 
     async def close(self) -> None:
         """Delete what is left."""
+        self._issuer.close()
         await self._service.close()

@@ -27,7 +27,7 @@ class CertManagerMinter:
         self._file = RootsFile(settings.roots_file, context.name)
 
     async def mint(self, order: CaOrder) -> MintedCa:
-        """Have an intermediate signed. Errors: as ``Desk.settle``."""
+        """Have an intermediate signed. Errors: as ``Desk.settle`` and ``CurrentIssuer.ref``."""
         desk, issuer = self._service.ready(), self._issuer.ref
         await self._file.refresh()
         wanted = manifest(
@@ -40,8 +40,9 @@ class CertManagerMinter:
         return MintedCa(found[0], above.issuers, self._file.roots or above.roots)
 
     async def start(self) -> None:
-        """Open the connection."""
+        """Open the connection and read the issuer's ConfigMap."""
         await self._service.start()
+        await self._issuer.start(self._service)
 
     async def run(self) -> None:
         """Watch, clean up and follow the issuer's ConfigMap."""
@@ -51,4 +52,5 @@ class CertManagerMinter:
 
     async def close(self) -> None:
         """Delete what is left."""
+        self._issuer.close()
         await self._service.close()

@@ -248,6 +248,29 @@ async def test_a_config_map_changes_the_issuer_at_run_time(
         assert (await proven(backend, request())).leaf.issuer == before
 
 
+async def test_what_the_config_map_says_is_known_once_the_backend_has_started(
+    kube: Kube, namespace: str, new_backend: NewBackend
+) -> None:
+    """A server's own certificate is asked for before anything runs."""
+    reading = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["runtime"], "verbs": ["list", "watch"]}
+    grant(kube, namespace, "signer", (REQUESTS, reading))
+    make_issuer(kube, namespace, "second")
+    data = {"issuer-name": "second", "issuer-kind": "Issuer"}
+    kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "runtime"}, "data": data}, namespace)
+    backend = new_backend(runtime_config_map=ConfigMapRef("runtime", namespace))
+    await backend.start()
+    assert "second root" in (await proven(backend, request())).leaf.issuer.rfc4514_string()
+    await backend.close()
+
+
+async def test_without_the_right_to_the_config_map_nothing_is_signed(namespace: str, new_backend: NewBackend) -> None:
+    """The configured issuer may be another CA than the one that signs now."""
+    backend = new_backend(runtime_config_map=ConfigMapRef("runtime", namespace))
+    async with running(backend):
+        with pytest.raises(BackendUnavailable, match=r"it has not been read yet .*HTTP 403"):
+            await backend.sign(request())
+
+
 async def _signed_by(backend: CertManagerBackend, name: str) -> None:
     for _ in range(50):
         if name in (await proven(backend, request())).leaf.issuer.rfc4514_string():

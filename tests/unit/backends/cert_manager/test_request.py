@@ -9,6 +9,7 @@ from backends.cert_manager.issuer import CurrentIssuer
 from backends.cert_manager.request import CertificateRequests, Order, go_seconds, manifest
 from backends.cert_manager.settings import CertManagerSettings, ConfigMapRef, IssuerRef
 from signer.core.chain import pem
+from signer.core.errors import BackendUnavailable
 from tests.corpus.answers import asked, leaf
 from tests.support.clock import HOUR
 
@@ -107,26 +108,63 @@ def test_what_is_no_duration(text: object) -> None:
     assert go_seconds(text) is None
 
 
+def followed() -> CurrentIssuer:
+    """An issuer that a ConfigMap may name."""
+    return CurrentIssuer(CertManagerSettings(IssuerRef("mesh"), runtime_config_map=ConfigMapRef("c", "n")), "cm")
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [
         ({"issuer-name": "second"}, "second"),
         ({"issuer-name": "  second\n", "issuer-kind": "ClusterIssuer"}, "second"),
         ({}, "mesh"),
-        ({"issuer-kind": "Issuer"}, "mesh"),
-        ({"issuer-name": "Not A Name"}, "mesh"),
-        ({"issuer-name": "x", "issuer-kind": "a/b"}, "mesh"),
         (None, "mesh"),
     ],
 )
 def test_the_config_map_decides_where_it_makes_sense(data: Any, name: str) -> None:
-    current = CurrentIssuer(CertManagerSettings(IssuerRef("mesh"), runtime_config_map=ConfigMapRef("c", "n")), "cm")
+    current = followed()
     current.listed([{"data": data}] if data is not None else [])
     assert current.ref.name == name
 
 
+NO_SENSE: list[dict[str, str]] = [
+    {"issuer-kind": "Issuer"},
+    {"issuer-name": "Not A Name"},
+    {"issuer-name": "x", "issuer-kind": "a/b"},
+]
+
+
+@pytest.mark.parametrize("data", NO_SENSE)
+def test_a_typo_moves_the_mesh_to_no_other_ca(data: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    current = followed()
+    current.listed([{"data": {"issuer-name": "production"}}])
+    current.changed("MODIFIED", {"data": data})
+    assert current.ref.name == "production"
+    assert "production goes on signing" in caplog.text
+
+
+@pytest.mark.parametrize("data", NO_SENSE)
+def test_nor_does_a_restart_after_it(data: dict[str, str]) -> None:
+    current = followed()
+    current.listed([{"data": data}])
+    with pytest.raises(BackendUnavailable, match="ConfigMap n/c names the issuer: "):
+        _ = current.ref
+    current.changed("MODIFIED", {"data": {"issuer-name": "production"}})
+    assert current.ref.name == "production"
+
+
+def test_nobody_signs_before_the_config_map_was_read() -> None:
+    with pytest.raises(BackendUnavailable, match="ConfigMap n/c names the issuer: it has not been read yet"):
+        _ = followed().ref
+
+
+def test_without_a_config_map_the_configured_issuer_signs_at_once() -> None:
+    assert CurrentIssuer(CertManagerSettings(IssuerRef("mesh")), "cm").ref.name == "mesh"
+
+
 def test_a_config_map_that_goes_gives_the_word_back() -> None:
-    current = CurrentIssuer(CertManagerSettings(IssuerRef("mesh"), runtime_config_map=ConfigMapRef("c", "n")), "cm")
+    current = followed()
     current.changed("ADDED", {"data": {"issuer-name": "second"}})
     current.changed("DELETED", {"data": {"issuer-name": "second"}})
     assert current.ref.name == "mesh"
