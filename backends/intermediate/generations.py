@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from cryptography import x509
+
 from backends.held.ca import HeldCa
 from backends.held.leaf import Template
 from signer.core.chain import TrustBundle

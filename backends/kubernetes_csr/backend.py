@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from backends.kube_requests.service import RequestService
 from backends.kube_requests.text import derived_name, leaf_usages
+from backends.kubernetes_csr.cas import SignersCas
 from backends.kubernetes_csr.request import SigningRequests, manifest, seconds_of, signer_of
 from backends.kubernetes_csr.settings import KubernetesCsrSettings
-from backends.remote.learning import LearntCa
 from signer.core.spec import BackendContext
 from signer.core.types import IssuedChain, IssuerInfo, SigningRequest
 
@@ -21,23 +21,26 @@ class KubernetesCsrBackend:
         self._clock = context.clock
         access = context.cluster(settings.kubeconfig, settings.kube_context)
         self._service = RequestService(SigningRequests(settings.approve), *access, context, settings.preserve)
-        self._ca = LearntCa(settings.roots_file, context)
+        self._cas = SignersCas(settings.roots_file, context, bool(settings.signer_domain))
 
     async def sign(self, request: SigningRequest) -> IssuedChain:
         """Have the signer sign.
 
         Raises:
-            BackendUnavailable: The API server cannot take it, or a right is missing.
+            BackendUnavailable: The API server cannot take it, a right is missing, or too many signers have signed.
             BackendRefused: Denied, failed, or for less than 10 minutes.
             BackendTimeout: Nobody has decided in time.
         """
         desk, settings, parsed = self._service.ready(), self._settings, request.csr.parsed
         signer = signer_of(settings.signer_name, settings.signer_domain, request.signer_name)
-        seconds = seconds_of(request.validity.not_after - self._clock.now())
+        self._cas.check_room(signer)
+        not_after = min(filter(None, (request.validity.not_after, self._cas.end(signer))))
+        seconds = seconds_of(not_after - self._clock.now())
         wanted = manifest(parsed.request, signer, seconds, leaf_usages(request), self._service.labels)
         name = derived_name(self.name, str(request.subject), parsed.digest, signer, str(request.validity.requested))
         verdict = await desk.settle(name, wanted, settings.timeout.total_seconds(), str(request.subject))
-        return await self._ca.read(verdict.certificate)
+        ca = await self._cas.of(signer)
+        return await ca.read(verdict.certificate)
 
     async def issuer(self) -> IssuerInfo:
         """Describe the CA as far as it is known: the roots are those of ``roots_file``.
@@ -46,7 +49,7 @@ class KubernetesCsrBackend:
             BackendUnavailable: There is no access to the cluster.
         """
         self._service.ready()
-        return self._ca.info()
+        return self._cas.info()
 
     async def probe(self) -> None:
         """Check that the one watch works.
@@ -58,17 +61,17 @@ class KubernetesCsrBackend:
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when the roots change."""
-        self._ca.on_change(callback)
+        self._cas.on_change(callback)
 
     async def start(self) -> None:
         """Open the connection and read the roots' file."""
-        await asyncio.gather(self._service.start(), self._ca.refresh())
+        await asyncio.gather(self._service.start(), self._cas.refresh())
 
     async def run(self) -> None:
         """Watch, clean up and follow the roots' file."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._service.run())
-            group.create_task(self._ca.run())
+            group.create_task(self._cas.run())
 
     async def close(self) -> None:
         """Delete what is left."""

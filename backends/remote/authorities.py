@@ -18,6 +18,7 @@ from cryptography import x509
 
 from backends.held.ca import climb, issued
 from signer.core.chain import TrustBundle, is_ca, is_self_issued, window
+from signer.core.errors import BackendUnavailable
 from signer.core.parsing import UNPARSABLE
 from signer.core.types import IssuerInfo, SigningRequest
 from signer.core.validity import Window
@@ -96,6 +97,7 @@ class Authorities:
 
         Raises:
             BackendError: They cannot be parsed.
+            BackendUnavailable: As many CAs as can be remembered have leaves that live.
         """
         if leaf is not None and asked is not None and leaf.public_key() != asked.csr.parsed.key:
             return describe(parse(), leaf, self.pinned), False
@@ -104,7 +106,11 @@ class Authorities:
             authority = describe(parse(), leaf, self.pinned)
             if leaf is not None and authority.signer is None:
                 return authority, False
-            seen = self._noted(_Seen((text, authority.signer), authority, now, leaf))
+            seen = _Seen((text, authority.signer), authority, now, leaf)
+            if not self._noted(seen, before, now):
+                if leaf is None:
+                    return authority, False
+                raise BackendUnavailable(f"{MAX_AUTHORITIES} CAs have signed, and their leaves live: this is one more")
         seen.until = max(seen.until, now if leaf is None else _end(leaf, asked))
         if leaf is not None and seen is before:
             return seen.authority, False
@@ -133,12 +139,15 @@ class Authorities:
             return next(known, None)
         return next((seen for seen in known if seen.leaf and seen.key[1] and issued(leaf, seen.key[1])), None)
 
-    def _noted(self, seen: _Seen) -> _Seen:
-        """Keep a CA, in the place of what was only shown by the same text."""
+    def _noted(self, seen: _Seen, current: _Seen | None, now: datetime) -> bool:
+        """Keep a CA, in the place of what was only shown by the same text; tell whether there was room for it."""
         for key in [key for key, other in self._seen.items() if key[0] == seen.key[0] and other.leaf is None]:
             del self._seen[key]
         self._seen[seen.key] = seen
-        return seen
+        if self._make_room((seen, current), now):
+            return True
+        del self._seen[seen.key]
+        return False
 
     def info(self, now: datetime) -> IssuerInfo:
         """Describe what signs now, with the roots of everything whose leaves may live.
@@ -152,6 +161,10 @@ class Authorities:
         if current is None:
             return IssuerInfo(ordered, configured=bool(self.pinned))
         return IssuerInfo(ordered, current.authority.chain, current.authority.window, configured=bool(self.pinned))
+
+    def has_living_leaves(self, now: datetime) -> bool:
+        """Tell whether a leaf of any of them may live."""
+        return any(seen.leaf is not None and seen.until > now for seen in self._seen.values())
 
     def _current(self, now: datetime) -> _Seen | None:
         """What signs now: the last that has signed. A mount may show another one, for a role may choose its issuer.
@@ -169,8 +182,22 @@ class Authorities:
         current = self._current(now)
         for text in [t for t, seen in list(self._seen.items())[:-1] if seen.until < now and seen is not current]:
             del self._seen[text]
+
+    def _make_room(self, kept: tuple[_Seen | None, ...], now: datetime) -> bool:
+        """Forget whose root nobody needs, or is known by another one; tell whether that is enough."""
         while len(self._seen) > MAX_AUTHORITIES:
-            self._seen.popitem(last=False)
+            others = [(key, seen) for key, seen in self._seen.items() if not any(seen is one for one in kept)]
+            key = next((key for key, seen in others if self._is_spare(seen, now)), None)
+            if key is None:
+                return False
+            del self._seen[key]
+        return True
+
+    def _is_spare(self, seen: _Seen, now: datetime) -> bool:
+        if self.pinned or seen.leaf is None or seen.until <= now:
+            return True
+        others = {root for other in self._seen.values() if other is not seen for root in other.authority.roots}
+        return others.issuperset(seen.authority.roots)
 
 
 def _end(leaf: x509.Certificate, asked: SigningRequest | None) -> datetime:

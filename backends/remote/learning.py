@@ -38,7 +38,7 @@ class LearntCa:
             asked: What it answers; nothing is learnt of a leaf with another key.
 
         Raises:
-            BackendUnavailable: It holds no certificate, or a broken one.
+            BackendUnavailable: It holds no certificate, or a broken one; or too many CAs have signed.
         """
         first, end, rest = chain.partition(_END)
         leaf, above = certificates(first + end, _GIVEN)[0], f"{rest}\n{ca}".strip()
@@ -55,6 +55,10 @@ class LearntCa:
     def info(self) -> IssuerInfo:
         """Describe the CA, as far as it is known."""
         return self._known.info(self._clock.now())
+
+    def has_living_leaves(self) -> bool:
+        """Tell whether a leaf of any CA seen here may live."""
+        return self._known.has_living_leaves(self._clock.now())
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called when another CA has signed, or other roots are believed."""

@@ -8,6 +8,7 @@ from cryptography import x509
 
 from backends.remote.authorities import MAX_AUTHORITIES, Authorities, describe
 from signer.core.chain import pem
+from signer.core.errors import BackendUnavailable
 from tests.corpus.answers import ASKED, asked, intermediate, leaf, root
 from tests.support.clock import DAY, HOUR, NOW
 from tests.support.pki import Ca, key, make_ca, spki
@@ -111,11 +112,19 @@ def test_without_the_pin_what_came_with_the_answers_counts_again() -> None:
     assert (known.info(NOW).chain, known.info(NOW).roots) == ((intermediate().certificate,), (root().certificate,))
 
 
-def test_there_is_a_bound() -> None:
+def test_no_ca_whose_leaves_live_is_forgotten_for_a_new_one() -> None:
+    """Its root would leave the mesh's bundle, and its leaves be trusted by nobody."""
     known = Authorities()
-    for number in range(MAX_AUTHORITIES + 5):
+    for number in range(MAX_AUTHORITIES):
         learn(known, make_ca(f"root {number}"))
-    assert len(known.info(NOW).roots) == MAX_AUTHORITIES
+    before = known.info(NOW)
+    with pytest.raises(BackendUnavailable, match="8 CAs have signed, and their leaves live"):
+        learn(known, make_ca("one more"))
+    assert not learn(known, make_ca("shown"), signed=False)
+    assert known.info(NOW) == before
+    later = NOW + HOUR
+    assert learn(known, make_ca("one more"), now=later)
+    assert known.info(later).roots != before.roots
 
 
 def seen(known: Authorities, made: x509.Certificate, *cas: Ca) -> bool:
@@ -199,3 +208,11 @@ def test_a_pinned_root_that_signs_itself_needs_no_certificate_in_the_answer() ->
     assert seen(known, leaf(root()))
     assert not seen(known, leaf(root()))
     assert (known.info(NOW).chain, known.info(NOW).roots) == ((root().certificate,), (root().certificate,))
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_intermediates_of_roots_that_stay_make_way(pinned: bool) -> None:
+    known = Authorities(pinned=(root().certificate,) if pinned else ())
+    for number in range(MAX_AUTHORITIES + 5):
+        learn(known, make_ca(f"intermediate {number}", root()), *(() if pinned else (root(),)))
+    assert (known.info(NOW).roots, len(known._seen)) == ((root().certificate,), MAX_AUTHORITIES)
