@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+from tests.support.sockets import sockets_closed
+
 pytest_plugins = ["tests.cluster.fixtures"] if importlib.util.find_spec("tests.cluster.fixtures") else []
 
 settings.register_profile(
@@ -33,5 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def no_tasks_left() -> AsyncIterator[None]:
     """Fail a test that leaves tasks behind: what nobody waits for fails unseen."""
     yield
+    await sockets_closed()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left behind: {sorted(task.get_name() for task in left)}"

@@ -31,6 +31,7 @@ from tests.cluster.rbac import grant
 from tests.support.ca_files import bundle, write
 from tests.support.fakes import FakeBundle, Switch
 from tests.support.pki import Ca, key_pem
+from tests.support.sockets import sockets_closed
 
 RIGHTS = Path(__file__).resolve().parents[2] / "deploy" / "rbac" / "istiod-certificate.yaml"
 NAME, TTL = "istiod-tls", timedelta(hours=24)
@@ -172,15 +173,6 @@ class Stage:
                 if secret is not None and holds(secret):
                     return secret
                 await asyncio.sleep(0.02)
-
-
-async def sockets_closed() -> None:
-    """Wait until TLS connections that say good-bye to the API server are gone: a loop that ends first leaks them."""
-    sockets = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
-    async with asyncio.timeout(5.0):
-        # One is the loop's own.
-        while len(sockets) > 1:  # noqa: ASYNC110  they tell nobody
-            await asyncio.sleep(0.005)
 
 
 def data(secret: Manifest | None, key: str) -> bytes:
