@@ -16,6 +16,7 @@ from signer.kube.api import KubeApi, NoCluster, connect
 from signer.kube.lease import Elector, LeaseSettings
 from signer.observe.distribution import DistributionMetrics
 from signer.observe.gauges import show_istiod
+from signer.observe.health import Health, Note
 from signer.observe.metrics import Metrics
 from signer.trust.bundle import LiveBundle
 from signer.trust.distribution.cluster_bundle import ClusterBundle
@@ -51,6 +52,7 @@ class Ground:
     backends: Mapping[str, Backend]
     clock: Clock
     metrics: Metrics
+    health: Health
 
 
 async def build_duties(ground: Ground) -> Duties:
@@ -68,6 +70,7 @@ async def build_duties(ground: Ground) -> Duties:
     except NoCluster as error:
         raise NoCluster(f"distribution or istiod: {error}") from None
     elector = Elector(api, _lease(config), ground.clock, lambda leads: ground.metrics.leader.set(leads))
+    ground.health.add_notes(lambda: [_lease_note(elector)])
     services: dict[str, Service] = {"lease": elector.run}
     if config.distribution.enabled:
         services |= _distribution(ground, api, elector)
@@ -79,6 +82,12 @@ async def build_duties(ground: Ground) -> Duties:
         await api.close()
 
     return Duties(services, close)
+
+
+def _lease_note(elector: Elector) -> Note:
+    if elector.fault:
+        return Note(False, f"lease: {elector.fault}")
+    return Note(True, "lease: this replica leads" if elector.leads else f"lease: held by {elector.holder or 'nobody'}")
 
 
 def _lease(config: Config) -> LeaseSettings:
@@ -127,6 +136,7 @@ def _distribution(ground: Ground, api: KubeApi, leads: Leads) -> dict[str, Servi
         DistributionMetrics(ground.metrics),
     )
     bundle.on_change(distributor.bundle_changed)
+    ground.health.add_notes(lambda: _distribution_notes(leads, distributor, record))
     services: dict[str, Service] = {
         "trust-record": record.run,
         "distribution": lambda: while_leading(leads, lambda: _distribute(bundle, distributor, record)),
@@ -136,6 +146,12 @@ def _distribution(ground: Ground, api: KubeApi, leads: Leads) -> dict[str, Servi
         bundle.on_change(cluster_bundle.bundle_changed)
         services["cluster-trust-bundle"] = lambda: while_leading(leads, cluster_bundle.run)
     return services
+
+
+def _distribution_notes(leads: Leads, distributor: Distributor, record: SharedRecord) -> list[Note]:
+    notes = [Note(not record.fault, f"trust record: {record.fault or 'in step'}")]
+    # Those who do not lead have not looked.
+    return [*notes, Note(distributor.complete, f"distribution: {distributor.progress}")] if leads.leads else notes
 
 
 async def _distribute(bundle: LiveBundle, distributor: Distributor, record: SharedRecord) -> None:

@@ -1,6 +1,6 @@
 """Health, for orchestrators and for people: readiness is a set of named parts that are still pending."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,14 @@ class BackendState:
     up: bool
     reason: str = ""
     not_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One more line of the report: something that goes on beside the requests."""
+
+    well: bool
+    text: str
 
 
 class BreakerState(Protocol):
@@ -53,6 +61,7 @@ class Health:
         self._parts = dict.fromkeys(parts, False)
         self._backends: dict[str, BackendState] = {}
         self._breakers: Callable[[], Mapping[str, BreakerState]] = dict
+        self._notes: list[Callable[[], Sequence[Note]]] = []
         self._draining = False
         self._listeners: list[Callable[[bool], None]] = []
 
@@ -62,6 +71,10 @@ class Health:
         self._parts[part] = True
         if self.ready and not before:
             self._tell()
+
+    def add_notes(self, notes: Callable[[], Sequence[Note]]) -> None:
+        """Have the report show what ``notes`` gives at the time."""
+        self._notes.append(notes)
 
     def drain(self) -> None:
         """Be unready from now on."""
@@ -109,6 +122,8 @@ class Health:
             lines.append("[-] draining")
         for name, state in sorted(self._backends.items()):
             lines.append(f"[{'+' if state.up else '!'}] backend {name}{': ' + state.reason if state.reason else ''}")
+        for note in (note for notes in self._notes for note in notes()):
+            lines.append(f"[{'+' if note.well else '!'}] {note.text}")
         for name, breaker in sorted(self.breakers().items()):
             if breaker.state:
                 since = f"{_STATES[breaker.state]}, ill for {breaker.seconds:.0f} s"

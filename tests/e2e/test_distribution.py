@@ -3,12 +3,14 @@
 import signal
 import time
 import uuid
+from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from tests.cluster.api import Kube
 from tests.cluster.client import Manifest
@@ -24,9 +26,9 @@ NAME, KEY = "istio-ca-root-cert", "root-cert.pem"
 LEASE_SECONDS = 4.0
 
 
-def rules(kind: str) -> list[Manifest]:
-    """What deploy/rbac/distribution.yaml grants."""
-    documents = yaml.safe_load_all((ROOT / "deploy/rbac/distribution.yaml").read_text())
+def rules(kind: str, manifest: str = "distribution") -> list[Manifest]:
+    """What a manifest of deploy/rbac grants."""
+    documents = yaml.safe_load_all((ROOT / f"deploy/rbac/{manifest}.yaml").read_text())
     return [rule for document in documents if document["kind"] == kind for rule in document["rules"]]
 
 
@@ -73,7 +75,8 @@ def scene(kube: Kube, start_signer: StartSigner, namespace: str, tmp_path: Path)
     """An account in a namespace of its own, for each test's own lease."""
     kube.create_service_account(namespace, "istio-signer")
     grant(kube, namespace, "istio-signer", [*rules("ClusterRole"), CREATE_TOKEN_REVIEWS])
-    grant(kube, namespace, "istio-signer", rules("Role"), cluster_wide=False)
+    both = [*rules("Role"), *rules("Role", "istiod-certificate")]
+    grant(kube, namespace, "istio-signer", both, cluster_wide=False)
     access = kube.write_kubeconfig(tmp_path / "access", namespace, "istio-signer")
     return Scene(kube, start_signer, namespace, uuid.uuid4().hex[:12], access)
 
@@ -93,6 +96,8 @@ def test_the_leader_dies_and_the_other_one_writes(scene: Scene, tmp_path: Path) 
     # The lease must run out, then the next look finds it so.
     assert time.monotonic() - begun < LEASE_SECONDS + 2.0
     assert scene.leaders(survivor) == [survivor]
+    report = survivor.admin("/readyz?verbose").body
+    assert "[+] lease: this replica leads\n[+] trust record: in step\n[+] distribution: 0 of 2 namespaces" in report
 
 
 def test_a_leader_that_slept_overwrites_nothing_newer(scene: Scene, tmp_path: Path) -> None:
@@ -129,6 +134,28 @@ def test_a_leader_that_ends_hands_over_at_once(scene: Scene, tmp_path: Path) -> 
     until(lambda: scene.leaders(other), deadline=8, what="the other one to lead")
     place = scene.namespace()
     until(lambda: scene.held(place) == roots, deadline=5, what="the roots")
+
+
+def test_istiods_certificate(scene: Scene, tmp_path: Path) -> None:
+    """Made by the leader, from the mesh's own root, with the names of each revision; and made again when it is gone."""
+    make_ca(tmp_path / "ca")
+    istiod = {"enabled": True, "namespace": scene.home, "revisions": ["default", "canary"], "ttl": "1h"}
+    signer = scene.signer("one", tmp_path / "ca", istiod=istiod)
+
+    def secret() -> dict[str, str]:
+        found = scene.kube.list_all("v1", "Secret", scene.home)
+        return next((m["data"] for m in found if m["metadata"]["name"] == "istiod-tls"), {})
+
+    data = until(secret, deadline=10, what="the Secret")
+    certificate = x509.load_pem_x509_certificate(b64decode(data["tls.crt"]))
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    wanted = {f"istiod.{scene.home}.svc", f"istiod-canary.{scene.home}.svc"}
+    assert set(names.get_values_for_type(x509.DNSName)) >= wanted
+    assert b64decode(data["ca.crt"]).decode() == (tmp_path / "ca" / "root-cert.pem").read_text()
+    assert "istio_signer_istiod_certificate_expiry_timestamp_seconds" in signer.admin("/metrics").body
+    scene.kube.delete("v1", "Secret", "istiod-tls", scene.home)
+    again = until(secret, deadline=5, what="the Secret, again")
+    assert again["tls.crt"] != data["tls.crt"]
 
 
 def test_the_bundle_for_federated_meshes(scene: Scene, tmp_path: Path) -> None:
