@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -99,14 +100,29 @@ class RequestService:
             self._fault = str(error)
             _log.error("backend %s: %s", self._context.name, error)
             return
-        selector = ",".join(f"{key}={value}" for key, value in self.labels.items())
-        restarted = lambda: self._context.meter.count(BackendEvent.WATCH_RESTARTED)  # noqa: E731
         self.api = api
         self.desk = Desk(api, self._kind, self._batches, self._context.meter)
-        self._watch = self.desk.watch = Watch(api, self._kind.path, {"labelSelector": selector}, self, restarted)
         # Before run(): what is asked for while a server starts must be answered, too.
-        self._watching = asyncio.create_task(self._watch.run())
+        self._begin_watch(api, self.desk)
         self.opened.set()
+
+    def _begin_watch(self, api: KubeApi, desk: Desk) -> None:
+        selector = ",".join(f"{key}={value}" for key, value in self.labels.items())
+        restarted = lambda: self._context.meter.count(BackendEvent.WATCH_RESTARTED)  # noqa: E731
+        self._watch = desk.watch = Watch(api, self._kind.path, {"labelSelector": selector}, self, restarted)
+        self._watching = asyncio.create_task(self._watch.run())
+
+    def _begin_watch_anew(self) -> None:
+        """It never ends by itself: a bug must be loud, and must not leave every request blind."""
+        ended, api, desk = self._watching, self.api, self.desk
+        if ended is None or not ended.done() or api is None or desk is None:
+            return
+        error = None if ended.cancelled() else ended.exception()
+        frames = "".join(traceback.format_tb(error.__traceback__)) if error is not None else ""
+        reason = type(error).__name__ if error is not None else "it has ended"
+        _log.error("backend %s: bug in the watch: %s; it is begun anew\n%s", self._context.name, reason, frames)
+        self._context.meter.count(BackendEvent.WATCH_RESTARTED)
+        self._begin_watch(api, desk)
 
     async def run(self) -> None:
         """Delete and sweep for ever; open the connection, where that has not been possible yet."""
@@ -160,9 +176,7 @@ class RequestService:
     async def _clean(self) -> None:
         while True:
             await asyncio.sleep(TICK * random.uniform(0.8, 1.2))  # noqa: S311  spreads replicas
-            if self._watching is not None and self._watching.done():
-                # It never ends by itself: a bug must be loud.
-                self._watching.result()
+            self._begin_watch_anew()
             if not self._preserve:
                 await self._delete_batches(self._batches.due(time.monotonic()))
                 await self._sweep(time.monotonic())
