@@ -271,3 +271,16 @@ async def test_one_that_was_heard_just_now_stays_open(far: Far, scene: Callable[
     at.watch.restart("x has changed")
     await asyncio.sleep(0.1)
     assert (len(far.watches), at.restarts) == (1, [])
+
+
+async def test_a_list_alone_does_not_prove_that_the_watch_works_again(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each stream ends in a demand to list, lists succeed for ever and nobody is told of changes."""
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    far.plays = [[FAULT] for _ in range(5)]
+    at = scene()
+    await at.until(lambda: at.watch.broken_since is not None and len(at.restarts) == 2)
+    since = at.watch.broken_since
+    await at.until(lambda: len(far.lists) == 5)
+    assert at.watch.broken_since == since

@@ -9,7 +9,7 @@ from backends.kube_requests.silence import FEW
 from signer.core.allowance import allowing
 from signer.core.errors import BackendTimeout, BackendUnavailable, Undecided
 from signer.kube.answer import Answer, ApiUnavailable
-from tests.support.waiting import settle, until
+from tests.support.waiting import give_up, settle, until
 from tests.unit.backends.kube_requests.fake_api import NAME, FakeApi, FakeWatch, desk, signed, stored, wanted
 
 
@@ -101,3 +101,18 @@ async def test_another_object_under_the_name_decides_nothing() -> None:
     api.item = signed(stored("another"))
     with pytest.raises(BackendUnavailable, match="somebody has deleted"):
         await signing
+
+
+async def test_who_is_decided_on_has_all_places_again() -> None:
+    api = FakeApi()
+    at = desk(api)
+    with pytest.raises(Undecided):
+        await at.settle(NAME, wanted(), 0.02, "api")
+    assert api.item is not None
+    api.item = signed(api.item)
+    await at.settle(NAME, wanted(), 1.0, "api")
+    api.item = None
+    waiting = [asyncio.create_task(at.settle(f"{NAME}{n}", wanted(), 5.0, "api")) for n in range(FEW + 2)]
+    await settle()
+    assert not any(task.done() and isinstance(task.exception(), Undecided) for task in waiting)
+    await give_up(*waiting)
