@@ -48,7 +48,7 @@ class CertManagerBackend:
         name = derived_name(self.name, str(request.subject), parsed.digest, *asked)
         wanted = manifest(order, self._service.labels, annotations)
         verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds(), str(request.subject))
-        return await self._ca.read(verdict.certificate, verdict.ca)
+        return await self._ca.read(verdict.certificate, verdict.ca, request)
 
     async def issuer(self) -> IssuerInfo:
         """Describe the CA as far as it is known: cert-manager shows it only in its answers.

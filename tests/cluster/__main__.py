@@ -32,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    # kill and a closed terminal end it in the same good order as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # kill and a closed terminal end it in the same good order as Ctrl-C, which a shell takes from what it starts in the
+    # background.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     cluster = Cluster(
         options.directory, cert_manager=options.cert_manager, audit=options.audit, port=options.port or None
     )

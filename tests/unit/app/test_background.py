@@ -90,9 +90,11 @@ def test_the_server_runs_its_backends_so() -> None:
 def backend_service(backend: FakeBackend) -> Coroutine[Any, Any, None]:
     """What a server of this backend runs for it."""
     other = SimpleNamespace(run=asyncio.Event().wait)
-    parts = dict.fromkeys(("bundle", "serving", "reload"), other)
+    parts = dict.fromkeys(("bundle", "serving", "reload", "clock_watch"), other)
     duties = SimpleNamespace(services={})
-    services = app._services(SimpleNamespace(backends={"vault": backend}, deny=None, duties=duties, **parts))  # type: ignore[arg-type]
+    config = SimpleNamespace(trust=SimpleNamespace(record_file=None))
+    given = SimpleNamespace(backends={"vault": backend}, deny=None, duties=duties, config=config, **parts)
+    services = app._services(given)  # type: ignore[arg-type]
     service = services.pop("backend-vault")
     for unused in services.values():
         unused.close()
