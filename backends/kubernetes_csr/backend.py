@@ -40,7 +40,7 @@ class KubernetesCsrBackend:
         name = derived_name(self.name, str(request.subject), parsed.digest, signer, str(request.validity.requested))
         verdict = await desk.settle(name, wanted, settings.timeout.total_seconds(), str(request.subject))
         ca = await self._cas.of(signer)
-        return await ca.read(verdict.certificate)
+        return await ca.read(verdict.certificate, asked=request)
 
     async def issuer(self) -> IssuerInfo:
         """Describe the CA as far as it is known: the roots are those of ``roots_file``.
