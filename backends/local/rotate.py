@@ -14,7 +14,8 @@ from backends.local.ca import load_ca
 from backends.local.files import CACERTS, TLS_SECRET, Files, Names, read_files
 from backends.local.init import ROOT_KEY, CaPlan, plan_files
 from backends.local.places import CaPlace, DirectoryPlace, SecretPlace, write_whole
-from signer.core.chain import TrustBundle, fingerprint
+from signer.core.chain import TrustBundle, fingerprint, pem
+from signer.core.parsing import parse_certificates
 from signer.core.rotation import Rotation
 from signer.core.rotator import RotationRefused
 from signer.core.spec import BackendContext, RotateOptions
@@ -58,17 +59,15 @@ class LocalRotator:
             raise RotationRefused(
                 f"the next CA's files ({_name(rotation, '*')}) are gone: put them back, from a backup"
             )
-        old, new = self._judged(used), self._judged(staged)
-        names = used.names
-        both = TrustBundle.of((*rotation.old, *old.bundle.roots, *new.bundle.roots)).pem.encode("ascii")
-        theirs = staged.contents
+        new, names = self._judged(staged), used.names
+        _check_promised(_root_of(new), rotation)
+        # A try that died may have left the new certificate beside the old key: only the roots are read.
+        both = TrustBundle.of((*rotation.old, *_shown(used), *new.bundle.roots)).pem.encode("ascii")
+        chain = "".join(map(pem, new.chain)).encode("ascii")
+        own = chain if names.certificate == names.chain else pem(new.certificate).encode("ascii")
+        key = staged.contents[staged.names.key]
         await (await self._place()).save(
-            {
-                names.roots: both,
-                names.chain: theirs[staged.names.chain],
-                names.certificate: theirs[staged.names.certificate],
-                names.key: theirs[staged.names.key],
-            }
+            {names.roots: both, names.chain: chain, names.certificate: own, names.key: key}
         )
 
     async def retire(self, rotation: Rotation) -> None:
@@ -172,7 +171,25 @@ def _name(rotation: Rotation, name: str) -> str:
 
 
 def _leftovers(contents: dict[str, bytes], rotation: Rotation) -> dict[str, None]:
-    return {name: None for name in contents if name.startswith(_name(rotation, ""))}
+    """Those that a write which died has left half done too: there are keys among them."""
+    return {name: None for name in contents if name.removeprefix(".").startswith(_name(rotation, ""))}
+
+
+def _shown(files: Files) -> list[x509.Certificate]:
+    """The roots in use; none where the CA is its own root."""
+    try:
+        return parse_certificates(files.contents[files.names.roots]) if files.names.roots in files.contents else []
+    except ValueError:
+        raise RotationRefused(f"{files.names.roots}: holds no PEM certificate, or a broken one") from None
+
+
+def _check_promised(root: x509.Certificate, rotation: Rotation) -> None:
+    """Two who prepare at the same moment may each make a CA, and everybody trusts the root of one of them only."""
+    if rotation.new is not None and fingerprint(root) != fingerprint(rotation.new):
+        raise RotationRefused(
+            f"the next CA's files ({_name(rotation, '*')}) are under root {fingerprint(root)[:16]}, and not under"
+            f" {fingerprint(rotation.new)[:16]}, which everybody trusts by now: put those back, from a backup"
+        )
 
 
 def _root_of(ca: HeldCa) -> x509.Certificate:
