@@ -45,6 +45,7 @@ class LocalRotator:
                 raise RotationRefused(
                     "the next CA is under the same root as the one in use: replace its files, no more"
                 )
+            _root_of(ca)
             # The key last: with it the set is whole, and a try that died before is made anew.
             order = sorted(fresh.contents, key=lambda name: name == fresh.names.key)
             await (await self._place()).save({_name(rotation, name): fresh.contents[name] for name in order})
