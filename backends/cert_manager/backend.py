@@ -29,6 +29,7 @@ class CertManagerBackend:
         self._service = open_service(settings, context)
         self._issuer = CurrentIssuer(settings, context.name)
         self._ca = LearntCa(settings.roots_file, context)
+        self._issuer.on_change(self._ca.move_on)
 
     async def sign(self, request: SigningRequest) -> IssuedChain:
         """Have the issuer sign; the CA that comes with the answer is known before the answer is given on.
@@ -48,7 +49,11 @@ class CertManagerBackend:
         name = derived_name(self.name, str(request.subject), parsed.digest, *asked)
         wanted = manifest(order, self._service.labels, annotations)
         verdict = await desk.settle(name, wanted, self._settings.timeout.total_seconds(), str(request.subject))
-        return await self._ca.read(verdict.certificate, verdict.ca, request)
+        chain = await self._ca.read(verdict.certificate, verdict.ca, request)
+        if issuer != self._issuer.ref:
+            # It was late: what comes next is another CA's.
+            self._ca.move_on()
+        return chain
 
     async def issuer(self) -> IssuerInfo:
         """Describe the CA as far as it is known: cert-manager shows it only in its answers.

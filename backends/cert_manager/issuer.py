@@ -8,6 +8,7 @@ The keys are those of istio-csr's runtime configuration, so that one ConfigMap s
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from backends.cert_manager.settings import CertManagerSettings, IssuerRef
@@ -31,6 +32,7 @@ class CurrentIssuer:
         self._good = False
         self._watch: Watch | None = None
         self._following: asyncio.Task[None] | None = None
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def ref(self) -> IssuerRef:
@@ -43,6 +45,10 @@ class CurrentIssuer:
             seen = f" ({self._watch.fault})" if self._watch is not None and self._watch.fault else ""
             raise BackendUnavailable(f"ConfigMap {self._where()} names the issuer: {self._fault}{seen}")
         return self._ref
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when another issuer is named than before."""
+        self._callbacks.append(callback)
 
     async def start(self, service: RequestService) -> None:
         """Begin to follow, and read the ConfigMap if that works soon: what is asked for at once must be answered."""
@@ -95,6 +101,8 @@ class CurrentIssuer:
         self._fault, self._good = "", True
         if self._ref != before:
             _log.info("backend %s: signs by %s %s now", self._backend, self._ref.kind, self._ref.name)
+            for callback in self._callbacks:
+                callback()
 
     def _read(self, data: Any) -> IssuerRef:
         """Raises ValueError where it names none."""

@@ -1,6 +1,7 @@
 """Has cert-manager sign an intermediate: a CertificateRequest with ``isCA``."""
 
 import asyncio
+from collections.abc import Callable
 
 from backends.cert_manager.backend import open_service
 from backends.cert_manager.issuer import CurrentIssuer
@@ -43,6 +44,10 @@ class CertManagerMinter:
         """Open the connection and read the issuer's ConfigMap."""
         await self._service.start()
         await self._issuer.start(self._service)
+
+    def on_upstream_change(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when another issuer is named."""
+        self._issuer.on_change(callback)
 
     async def run(self) -> None:
         """Watch, clean up and follow the issuer's ConfigMap."""

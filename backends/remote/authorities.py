@@ -72,6 +72,9 @@ class Authorities:
 
     pinned: tuple[x509.Certificate, ...] = ()
     _seen: OrderedDict[_Key, _Seen] = field(default_factory=OrderedDict)
+    _shown: str | None = None
+    _signed: _Key | None = None
+    _signs_as_shown: bool = False
 
     def learn(
         self,
@@ -112,12 +115,17 @@ class Authorities:
                     return authority, False
                 raise BackendUnavailable(f"{MAX_AUTHORITIES} CAs have signed, and their leaves live: this is one more")
         seen.until = max(seen.until, now if leaf is None else _end(leaf, asked))
-        if leaf is not None and seen is before:
+        if leaf is not None and seen is before and seen.key == self._signed:
             return seen.authority, False
+        self._compare(seen.key, leaf is not None)
         self._seen.move_to_end(seen.key)
         self._forget(now)
         current = self._current(now)
         return seen.authority, before is None or current is None or current.authority != before.authority
+
+    def move_on(self) -> None:
+        """The far side was told to sign with another CA, which nobody has seen yet; leaves of those seen may live."""
+        self._signed = self._shown = None
 
     def pin(self, roots: tuple[x509.Certificate, ...]) -> bool:
         """Believe these roots only, where there are some; tell whether they are others than before.
@@ -156,32 +164,45 @@ class Authorities:
         """
         self._forget(now)
         current = self._current(now)
-        chosen = (seen for seen in self._seen.values() if seen.leaf or seen is current)
+        chosen = (s for s in self._seen.values() if s is current or (s.leaf and now <= s.until))
         ordered = TrustBundle.of(self.pinned or (root for seen in chosen for root in seen.authority.roots)).roots
         if current is None:
             return IssuerInfo(ordered, configured=bool(self.pinned))
         return IssuerInfo(ordered, current.authority.chain, current.authority.window, configured=bool(self.pinned))
+
+    def _compare(self, key: _Key, signed: bool) -> None:
+        """Remember whether the CA that a mount shows is the one that signs, as of the last time that both were seen."""
+        if signed:
+            self._signed = key
+        else:
+            self._shown = key[0]
+        same = self._signed is not None and self._signed[0] == self._shown
+        if same or signed:
+            self._signs_as_shown = same
 
     def has_living_leaves(self, now: datetime) -> bool:
         """Tell whether a leaf of any of them may live."""
         return any(seen.leaf is not None and seen.until > now for seen in self._seen.values())
 
     def _current(self, now: datetime) -> _Seen | None:
-        """What signs now: the last that has signed. A mount may show another one, for a role may choose its issuer.
+        """What signs now: the last that has signed, or what the mount shows since, where it shows what signs.
 
-        Near its end the last one shown or seen counts: nobody would ask the old one for another signature, and so
-        nobody would learn of the new one.
+        It may show another one always, for a role may choose its issuer. And whoever has nothing to sign must not take
+        the last one for that which signs, for ever. Near its end the one shown counts too: nobody would ask the old
+        one for another signature, and so nobody would learn of the new one.
         """
-        newest = next(reversed(self._seen.values()), None)
-        last = next((seen for seen in reversed(self._seen.values()) if seen.leaf), None)
-        if last is None or (last.authority.window is not None and last.authority.window[1] - now < _NEAR_ITS_END):
-            return newest
-        return last
+        last = self._seen.get(self._signed) if self._signed is not None else None
+        shown = self._recalled(self._shown, None) if self._shown is not None else None
+        if last is None or shown is None or self._signed == shown.key:
+            return last or shown
+        ends = last.authority.window is not None and last.authority.window[1] - now < _NEAR_ITS_END
+        return shown if ends or (self._signs_as_shown and last.key[0] != self._shown) else last
 
     def _forget(self, now: datetime) -> None:
-        current = self._current(now)
-        for text in [t for t, seen in list(self._seen.items())[:-1] if seen.until < now and seen is not current]:
-            del self._seen[text]
+        kept = [seen.key for seen in (self._current(now),) if seen is not None]
+        for key, seen in [*self._seen.items()]:
+            if seen.until < now and key not in kept and key[0] != self._shown:
+                del self._seen[key]
 
     def _make_room(self, kept: tuple[_Seen | None, ...], now: datetime) -> bool:
         """Forget whose root nobody needs, or is known by another one; tell whether that is enough."""

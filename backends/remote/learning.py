@@ -64,6 +64,11 @@ class LearntCa:
         """Have ``callback`` called when another CA has signed, or other roots are believed."""
         self._callbacks.append(callback)
 
+    def move_on(self) -> None:
+        """Take note that another CA, which nobody has seen yet, signs from now on."""
+        self._known.move_on()
+        self._announce()
+
     async def refresh(self) -> bool:
         """Read the file of roots again; tell whether it has changed. Never raises."""
         await self._file.refresh()

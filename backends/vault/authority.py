@@ -65,6 +65,10 @@ class VaultAuthority:
         """The roots of the file; none where there is none."""
         return self._known.pinned
 
+    def shown(self) -> tuple[x509.Certificate, ...]:
+        """The CA and what is above it, as far as it is known; empty where it is not."""
+        return self._known.info(self._clock.now()).chain
+
     def remaining(self) -> timedelta | None:
         """How long the CA's whole path will be valid; None where it is not known."""
         now = self._clock.now()

@@ -3,27 +3,30 @@
 Source: Vault's API documentation of PKI, "Generate root", "Set issuers configuration", "Delete issuer".
 """
 
-import os
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
-from backends.vault.answers import Reply
-from backends.vault.http import VaultHttp
-from backends.vault.live import TOKEN_VARIABLE
+from backends.remote.parsing import certificates
+from backends.remote.rotating import (
+    Roots,
+    believed_roots,
+    check_before_retirement,
+    check_before_switch,
+    new_root,
+    old_roots,
+)
+from backends.vault.operator import OperatorMount
+from backends.vault.rotate_start import check_role, check_start
 from backends.vault.settings import VaultSettings
-from signer.core.anchors import read_anchors
-from signer.core.chain import fingerprint
-from signer.core.errors import BackendError
+from signer.core.errors import BackendUnavailable
 from signer.core.rotation import Rotation
 from signer.core.rotator import RotationRefused
 from signer.core.spec import BackendContext, RotateOptions
-from signer.core.types import Secret
 
-_SECONDS = 10.0
 # Ten years; the mount's maximum may shorten it.
 _ROOT_TTL = "87600h"
+_SIGNS = "issuing-certificates"
 
 
 class VaultRotator:
@@ -33,105 +36,101 @@ class VaultRotator:
         self._settings = settings
         self._context = context
         self._options = options
-        self._http = VaultHttp(settings)
+        self._mount = OperatorMount(settings)
 
-    async def current(self) -> tuple[x509.Certificate, ...]:
+    async def current(self) -> Roots:
         """See ``RootRotator``."""
-        if self._settings.issuer not in ("", "default"):
+        await check_start(self._settings, self._mount)
+        if self._options.issuer:
+            # Before anything is written down: one that is not there, or cannot sign, is found now.
+            self._root_of(await self._named(self._options.issuer), self._options.issuer)
+        shown = _chain(await self._mount.get("issuer/default"))
+        roots = old_roots(shown, believed_roots(self._settings.roots_file, self._context))
+        if not roots:
             raise RotationRefused(
-                f"the path {self._settings.path} names an issuer: make the new one, then change the path to name it"
+                f"{self._mount.path} does not hold the root of its default issuer: name the file with the mesh's roots "
+                f"in backends.{self._context.name}.roots_file"
             )
-        data = await self._get("config/issuers")
-        if data.get("default_follows_latest_issuer"):
-            raise RotationRefused(
-                "a new issuer would sign at once (default_follows_latest_issuer): vault write "
-                f"{self._mount}/config/issuers default={data.get('default')} default_follows_latest_issuer=false"
-            )
-        return self._roots(await self._get("issuer/default"))
+        return roots
 
     async def prepare(self, rotation: Rotation) -> x509.Certificate:
         """See ``RootRotator``. Makes a root, or takes the issuer that ``--issuer`` names."""
-        name = self._issuer(rotation)
-        found = await self._call("GET", f"issuer/{name}", missing=True)
-        if found is None:
-            if rotation.handle:
-                raise RotationRefused(f"{self._mount} has no issuer {rotation.handle!r}")
-            wish = {"common_name": f"Root CA {rotation.id}", "issuer_name": name, "key_name": name}
-            more = {"ttl": _ROOT_TTL, "key_type": "ec", "key_bits": 256}
-            await self._call("POST", "root/generate/internal", {**wish, **more})
-            found = await self._get(f"issuer/{name}")
-        roots = _file_roots(self._options.root_file, self._context) if self._options.root_file else self._roots(found)
-        if len(roots) != 1:
-            raise RotationRefused(f"issuer {name} leads to {len(roots)} roots; name its one root with --root")
-        return roots[0]
+        name = _issuer(rotation)
+        found = await self._named(name) if rotation.handle else await self._made(name, rotation.id)
+        return self._root_of(found, name)
 
     async def switch(self, rotation: Rotation) -> None:
         """See ``RootRotator``."""
-        await self._call("POST", "config/issuers", {"default": self._issuer(rotation)})
+        await self._named(_issuer(rotation))
+        check_before_switch(self._settings.roots_file, self._context, rotation)
+        await check_role(self._settings, self._mount, await self._mount.get("config/issuers"))
+        await self._mount.post("config/issuers", {"default": _issuer(rotation)})
 
     async def retire(self, rotation: Rotation) -> None:
         """See ``RootRotator``. The old issuer stays in the mount, for its CRL; it only must not sign any more."""
-        data = await self._get("config/issuers")
-        used = self._roots(await self._get(f"issuer/{data['default']}"))
-        if not {fingerprint(root) for root in used}.isdisjoint(map(fingerprint, rotation.old)):
-            raise RotationRefused(f"{self._mount} signs with the old root: somebody has made it the default again")
+        await check_role(self._settings, self._mount, await self._mount.get("config/issuers"))
+        name = _issuer(rotation)
+        if not await self._is_default(await self._named(name)):
+            raise RotationRefused(
+                f"{self._mount.path} does not sign with the issuer {name}: somebody has made another one the default. "
+                f"Make it {name} again, wait for the last leaves of the other one to end, then advance"
+            )
+        check_before_retirement(self._settings.roots_file, self._context, rotation)
 
     async def discard(self, rotation: Rotation) -> None:
         """See ``RootRotator``. An issuer that the operator named is theirs."""
-        if not rotation.handle:
-            await self._call("DELETE", f"issuer/{self._issuer(rotation)}", missing=True)
-            await self._call("DELETE", f"key/{self._issuer(rotation)}", missing=True)
+        name = _issuer(rotation)
+        if rotation.handle:
+            return
+        found = await self._mount.find(f"issuer/{name}")
+        if found is not None and await self._is_default(found):
+            raise RotationRefused(f"{self._mount.path} signs with {name}: make the old issuer its default one first")
+        await self._mount.delete(f"issuer/{name}")
+        await self._mount.delete(f"key/{name}")
 
     async def close(self) -> None:
         """See ``RootRotator``."""
-        await self._http.close()
+        await self._mount.close()
 
-    @property
-    def _mount(self) -> str:
-        mount = self._settings.mount
-        if mount is None:
-            raise RotationRefused(f"the path {self._settings.path} does not tell which PKI mount it belongs to")
-        return mount
+    async def _made(self, name: str, mark: str) -> dict[str, Any]:
+        """Make a root, unless it is there; a key that a try left behind which died in the middle is used."""
+        found = await self._mount.find(f"issuer/{name}")
+        if found is not None:
+            return found
+        wish = {"common_name": f"Root CA {mark}", "issuer_name": name, "ttl": _ROOT_TTL}
+        if await self._mount.find(f"key/{name}") is None:
+            await self._mount.post(
+                "root/generate/internal", {**wish, "key_name": name, "key_type": "ec", "key_bits": 256}
+            )
+        else:
+            await self._mount.post("root/generate/existing", {**wish, "key_ref": name})
+        return await self._mount.get(f"issuer/{name}")
 
-    def _issuer(self, rotation: Rotation) -> str:
-        return rotation.handle or f"istio-signer-{rotation.id}"
-
-    def _roots(self, issuer: dict[str, Any]) -> tuple[x509.Certificate, ...]:
-        """The roots that an issuer leads to; a mount may hold an intermediate without its root."""
-        chain = issuer.get("ca_chain") or [issuer.get("certificate", "")]
-        return read_anchors("\n".join(map(str, chain)).encode(), self._context.clock.now()).bundle.roots
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        found = await self._call("GET", path)
-        assert found is not None  # noqa: S101  only missing=True gives None
+    async def _named(self, name: str) -> dict[str, Any]:
+        """Look an issuer up that is to sign."""
+        found = await self._mount.find(f"issuer/{name}")
+        if found is None:
+            raise RotationRefused(f"{self._mount.path} has no issuer {name!a:.80}")
+        if not found.get("key_id") or _SIGNS not in str(found.get("usage", _SIGNS)):
+            raise RotationRefused(f"issuer {name} of {self._mount.path} cannot sign: no key, or no usage {_SIGNS}")
         return found
 
-    async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: bool = False
-    ) -> dict[str, Any] | None:
-        token = os.environ.get(TOKEN_VARIABLE, "").strip()
-        if not token:
-            raise RotationRefused(f"export {TOKEN_VARIABLE} with a token that may change {self._mount}'s issuers")
-        try:
-            reply = await self._http.call(method, f"{self._mount}/{path}", _SECONDS, body, Secret(token))
-        except BackendError as error:
-            raise RotationRefused(error.reason) from None
-        if missing and _is_missing(reply):
-            return None
-        if reply.status >= 300:
-            raise RotationRefused(f"{self._mount}/{path}: HTTP {reply.status}: {reply.words}")
-        data = reply.body.get("data")
-        return data if isinstance(data, dict) else {}
+    async def _is_default(self, issuer: dict[str, Any]) -> bool:
+        config = await self._mount.get("config/issuers")
+        return config.get("default") == issuer.get("issuer_id")
+
+    def _root_of(self, issuer: dict[str, Any], name: str) -> x509.Certificate:
+        return new_root(_chain(issuer), self._options.root_file, f"issuer {name}", self._context)
 
 
-def _is_missing(reply: Reply) -> bool:
-    """Vault answers 500 for an issuer or key of an unknown name, in older versions, and 404 in newer ones."""
-    return reply.status == 404 or (reply.status >= 400 and "unable to find PKI" in reply.words)
-
-
-def _file_roots(path: Path, context: BackendContext) -> tuple[x509.Certificate, ...]:
+def _chain(issuer: dict[str, Any]) -> list[x509.Certificate]:
+    """An issuer's certificate and those above it; a mount may hold an intermediate without its root."""
+    texts = issuer.get("ca_chain") or [issuer.get("certificate")]
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RotationRefused(f"{path}: cannot be read: {error.strerror}") from None
-    return read_anchors(data, context.clock.now()).bundle.roots
+        return certificates("\n".join(text for text in texts if isinstance(text, str)), "the issuer's certificates")
+    except BackendUnavailable as error:
+        raise RotationRefused(error.reason) from None
+
+
+def _issuer(rotation: Rotation) -> str:
+    return rotation.handle or f"istio-signer-{rotation.id}"

@@ -33,8 +33,8 @@ def objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-# Several roles each; the tests of tests/e2e and tests/kube_istiod act with exactly what they give.
-OF_SEVERAL_ROLES = {"distribution", "istiod-certificate"}
+# Several roles each; the tests of tests/e2e, tests/kube_istiod and tests/rotation act with exactly what they give.
+OF_SEVERAL_ROLES = {"distribution", "istiod-certificate", "rotate-root"}
 
 
 def test_every_manifest_has_a_case() -> None:

@@ -70,12 +70,42 @@ def test_what_a_mount_shows_is_not_what_a_role_signs_with() -> None:
     assert known.info(NOW).roots == (root().certificate,), "nobody chose the one that is only shown"
 
 
-def test_one_that_is_shown_then_signs_has_signed() -> None:
-    known = Authorities()
+def test_where_what_is_shown_has_signed_what_is_shown_next_will() -> None:
+    known, new = Authorities(), make_ca("new")
     learn(known, root(), signed=False)
     learn(known, root())
-    learn(known, make_ca("shown"), signed=False)
-    assert (known.info(NOW).chain, known.info(NOW).roots) == ((root().certificate,), (root().certificate,))
+    assert learn(known, new, signed=False)
+    assert known.info(NOW).chain == (new.certificate,)
+    assert set(known.info(NOW).roots) == {root().certificate, new.certificate}, "leaves of the old one live"
+
+
+def test_whoever_signs_nothing_more_forgets_the_old_root_when_its_last_leaf_has_ended() -> None:
+    """Otherwise a replica without callers would vouch for a root that was rotated away, for ever."""
+    known, new = Authorities(), make_ca("new")
+    learn(known, root(), signed=False)
+    learn(known, root())
+    learn(known, new, signed=False)
+    assert known.info(NOW + HOUR + timedelta(seconds=1)).roots == (new.certificate,)
+
+
+def test_an_answer_that_was_late_is_no_choice_of_the_role() -> None:
+    known, new = Authorities(), make_ca("new")
+    learn(known, root(), signed=False)
+    learn(known, root())
+    learn(known, new, signed=False)
+    learn(known, root())
+    learn(known, new)
+    assert known.info(NOW).chain == (new.certificate,)
+    assert known.info(NOW + HOUR + timedelta(seconds=1)).roots == (new.certificate,)
+
+
+def test_one_that_was_told_to_change_vouches_for_the_leaves_that_live_and_no_longer() -> None:
+    known = Authorities()
+    learn(known, root())
+    known.move_on()
+    assert (known.info(NOW).chain, known.info(NOW).roots) == ((), (root().certificate,))
+    assert known.info(NOW + HOUR + timedelta(seconds=1)).roots == ()
+    assert learn(known, make_ca("new"))
 
 
 def test_near_its_end_the_one_shown_counts() -> None:

@@ -1,0 +1,1 @@
+"""Root rotation against real CAs: each step alone, done twice, done again after a death; then all of it, under load."""
