@@ -80,7 +80,7 @@ def changed_keys(old: Loaded, new: Loaded) -> list[str]:
 
 
 def _sections(loaded: Loaded) -> object:
-    return loaded.backends, {name: section.guard for name, section in loaded.config.backends.items()}
+    return loaded.backends, {name: (section.guard, section.pins) for name, section in loaded.config.backends.items()}
 
 
 def in_use(old: Config, new: Config) -> Config:

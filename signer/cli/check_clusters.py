@@ -1,5 +1,8 @@
 """``istio-signer check`` for the clusters of callers: the way there and, with ``--live``, what may be done there."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from signer.authn.token_review import PATH
 from signer.config.model import Cluster, Config
 from signer.core.spec import Finding, NoAnswer
@@ -7,18 +10,53 @@ from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi, connect
 from signer.kube.connect import NoCluster, NotInPod
 from signer.kube.rights import Right, check_rights
+from signer.trust import rights
 
 _SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Rights that a part of the configuration takes, and the role of deploy/rbac that gives them."""
+
+    where: str
+    role: str
+    rights: list[Right]
+
+
 async def check_clusters(config: Config, live: bool) -> list[Finding]:
     """Judge each cluster's connection, and ask its API server where ``live``."""
-    labels = any(route.match.pod_labels for route in config.routes)
-    found = [await _cluster(f"clusters.{i}", cluster, live, labels) for i, cluster in enumerate(config.clusters)]
+    found = [
+        await _cluster(f"clusters.{i}", cluster, live, list(_needs(config, i)))
+        for i, cluster in enumerate(config.clusters)
+    ]
     return [finding for findings in found for finding in findings]
 
 
-async def _cluster(where: str, cluster: Cluster, live: bool, labels: bool) -> list[Finding]:
+def _needs(config: Config, index: int) -> Iterator[_Need]:
+    if any(route.match.pod_labels for route in config.routes):
+        # While it is missing, no caller is answered.
+        yield _Need(f"clusters.{index}", "istio-signer-pod-labels", [Right("get", "", "pods")])
+    if index == 0:
+        yield from _duties(config)
+
+
+def _duties(config: Config) -> Iterator[_Need]:
+    """Of the leader, in the local cluster."""
+    spread, istiod = config.distribution, config.istiod
+    home = spread.lease_namespace
+    if spread.enabled:
+        roots = rights.roots_rights(spread.config_map, spread.cluster_trust_bundle)
+        yield _Need("distribution", rights.DISTRIBUTION_ROLE, roots)
+    if spread.enabled or istiod.enabled:
+        shared = [*rights.lease_rights(home, spread.lease)]
+        shared += rights.record_rights(home, spread.record) if spread.enabled else []
+        yield _Need("distribution.lease_namespace", rights.DISTRIBUTION_ROLE, shared)
+    if istiod.enabled:
+        yield _Need("istiod.secret", rights.ISTIOD_ROLE, rights.istiod_rights(istiod.namespace, istiod.secret))
+
+
+async def _cluster(where: str, cluster: Cluster, live: bool, needs: list[_Need]) -> list[Finding]:
     try:
         api = await connect(cluster.kubeconfig, cluster.context)
     except NotInPod as error:
@@ -29,22 +67,21 @@ async def _cluster(where: str, cluster: Cluster, live: bool, labels: bool) -> li
     try:
         if not live:
             return [Finding("ok", where, f"{cluster.id}: connection configured; add --live to try it")]
-        return await _asked(where, cluster, api, labels)
+        return await _asked(where, cluster, api, needs)
     finally:
         await api.close()
 
 
-async def _asked(where: str, cluster: Cluster, api: KubeApi, labels: bool) -> list[Finding]:
+async def _asked(where: str, cluster: Cluster, api: KubeApi, needs: list[_Need]) -> list[Finding]:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
     try:
         answer = await api.post(PATH, body, _SECONDS)
     except ApiUnavailable as error:
         return [NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")]
-    verdict = _verdict(where, cluster, answer.status)
-    if not labels:
-        return [verdict]
-    # While it is missing, no caller is answered.
-    return [verdict, *await check_rights(api, [Right("get", "", "pods")], where, "istio-signer-pod-labels")]
+    found = [_verdict(where, cluster, answer.status)]
+    for need in needs:
+        found += await check_rights(api, need.rights, need.where, need.role, shared=False)
+    return found
 
 
 def _verdict(where: str, cluster: Cluster, status: int) -> Finding:

@@ -80,6 +80,17 @@ def check_own_ca(loaded: Loaded, directory: Path) -> None:
             raise Failure(f"backends.{name}: --development signs with a CA in {directory} (--directory) only", USAGE)
 
 
+def check_duties(config: Config) -> None:
+    """Refuse what needs a cluster: left out without a word, it would be taken for tested.
+
+    Raises:
+        Failure: Something of that kind is switched on.
+    """
+    for key, enabled in (("distribution", config.distribution.enabled), ("istiod", config.istiod.enabled)):
+        if enabled:
+            raise Failure(f"{key}.enabled: this needs a cluster, and --development has none", USAGE)
+
+
 def base_config(args: argparse.Namespace) -> dict[str, Any]:
     """The embedded defaults of development mode; a file and the environment go over them."""
     return {

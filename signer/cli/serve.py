@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.development:
         development.check_loopback(loaded.config)
         development.check_own_ca(loaded, args.directory)
+        development.check_duties(loaded.config)
         development.prepare(args.directory, loaded.config.trust_domain)
     sinks = _open_sinks(loaded.config.logging)
     try:

@@ -272,4 +272,9 @@ class Config(Section):
             raise ValueError("with several backends, routes must say which one signs for whom")
         if len({c.id for c in self.clusters}) < len(self.clusters):
             raise ValueError("two clusters have the same id")
+        if self.distribution.enabled and self.trust.record_file is not None:
+            raise ValueError(
+                "trust.record_file is for signers without distribution: with it the record is in the ConfigMap"
+                " distribution.record"
+            )
         return self

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from signer.config.fields import DnsName, Duration, Fingerprint, KubeLabel, KubeName, PositiveDuration, Revision
 from signer.config.section import Section
@@ -60,6 +60,14 @@ class Distribution(Section):
     """How long the others wait for a writer that has gone silent."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 16
     """Writes at once, so that other users of the API server get their turn."""
+
+    @field_validator("lease_duration")
+    @classmethod
+    def _long_enough(cls, duration: timedelta) -> timedelta:
+        # A Lease counts whole seconds.
+        if duration < timedelta(seconds=1):
+            raise ValueError("must be 1s or more")
+        return duration
 
 
 class Istiod(Section):

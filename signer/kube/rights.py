@@ -13,6 +13,7 @@ _SECONDS = 5.0
 _RBAC = "rbac.authorization.k8s.io"
 # That of deploy/manifests.
 _ACCOUNT = "{kind: ServiceAccount, name: istio-signer, namespace: istio-system}"
+_SHARED = "# The whole role is replaced: add the names of other backends of this type.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ class Right:
         return f"{self.verb} {self.resource}{of}{f' {self.name}' if self.name else ''}{where}"
 
 
-async def check_rights(api: KubeApi, rights: Sequence[Right], where: str, role: str) -> list[Finding]:
+async def check_rights(
+    api: KubeApi, rights: Sequence[Right], where: str, role: str, *, shared: bool = True
+) -> list[Finding]:
     """Ask for each right whether this account has it.
 
     Args:
@@ -52,6 +55,7 @@ async def check_rights(api: KubeApi, rights: Sequence[Right], where: str, role: 
         rights: What is needed, in one namespace or in all.
         where: The configuration key, for the findings.
         role: The name of the role that deploy/rbac gives them by, for the command that does so here.
+        shared: Whether there may be several in need of that role, such as backends of one type.
     """
     try:
         missing = [right for right in rights if not await _allowed(api, right)]
@@ -60,7 +64,11 @@ async def check_rights(api: KubeApi, rights: Sequence[Right], where: str, role: 
     if not missing:
         return [Finding("ok", where, f"this account may do all that it takes: {', '.join(map(str, rights))}")]
     level = "error" if any(right.needed for right in missing) else "warning"
-    return [Finding(level, where, f"this account may not {'; '.join(map(str, missing))}", grant(role, rights))]
+    return [
+        Finding(
+            level, where, f"this account may not {'; '.join(map(str, missing))}", grant(role, rights, shared=shared)
+        )
+    ]
 
 
 async def _allowed(api: KubeApi, right: Right) -> bool:
@@ -75,14 +83,14 @@ async def _allowed(api: KubeApi, right: Right) -> bool:
     return bool((answer.body.get("status") or {}).get("allowed"))
 
 
-def grant(role: str, rights: Sequence[Right]) -> str:
+def grant(role: str, rights: Sequence[Right], *, shared: bool = True) -> str:
     """Give the command that makes a role and its binding, or replaces those that are there, in one namespace or in all.
 
     Applied and not created: where some of the rights are missing, the role is there already.
     """
     namespace = rights[0].namespace
     kind, place = ("Role", f", namespace: {namespace}") if namespace else ("ClusterRole", "")
-    note = "# The whole role is replaced: add the names of other backends of this type.\n" if _named(rights) else ""
+    note = _SHARED if shared and _named(rights) else ""
     head = f"apiVersion: {_RBAC}/v1\nkind: {kind}%s\nmetadata: {{name: {role}{place}}}\n"
     return (
         f"kubectl apply -f - <<'EOF'\n{head % ''}rules:\n{note}{''.join(_rules(rights))}"

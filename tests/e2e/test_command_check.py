@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.cluster.api import Kube
+from tests.cluster.poll import until
 from tests.cluster.rbac import CREATE_TOKEN_REVIEWS, account_kubeconfig, grant
 from tests.e2e.command import Done, istio_signer
 from tests.e2e.conftest import Ca
@@ -76,6 +77,42 @@ def test_routes_by_labels_take_one_more_right(good: Path, kube: Kube, ca: Ca, tm
     assert check(good, "--live").code == 0
 
 
+DUTIES: dict[str, dict[str, object]] = {
+    "distribution": {"distribution": {"enabled": True, "cluster_trust_bundle": True}},
+    "istiod": {"istiod": {"enabled": True}},
+}
+FINDINGS = {"distribution": ("distribution", "distribution.lease_namespace")}
+FINDINGS["istiod"] = ("distribution.lease_namespace", "istiod.secret")
+
+
+@pytest.mark.parametrize("duty", DUTIES)
+def test_duties_of_the_leader_take_more_rights(
+    good: Path, kube: Kube, ca: Ca, tmp_path: Path, namespace: str, duty: str
+) -> None:
+    """Each is asked for where the duty is on; what is printed gives it, and nothing else has to be applied."""
+    access = account_kubeconfig(kube, tmp_path / "duty", namespace, "duty")
+    kube.create_namespace("istio-system")
+    good.write_text(yaml.safe_dump(settings(tmp_path, ca.directory, access, DUTIES[duty])))
+    done = check(good, "--live", "-o", "json")
+    lacking = [finding for finding in done.json() if finding["level"] == "error"]
+
+    assert done.code == 1
+    assert tuple(finding["where"] for finding in lacking) == FINDINGS[duty]
+    ours = f"{{kind: ServiceAccount, name: duty, namespace: {namespace}}}"
+    for finding in lacking:
+        text = finding["fix"].removeprefix("kubectl apply -f - <<'EOF'\n").removesuffix("\nEOF")
+        theirs = "{kind: ServiceAccount, name: istio-signer, namespace: istio-system}"
+        documents = [*yaml.safe_load_all(text.replace(theirs, ours))]
+        for document in documents:
+            document["metadata"]["name"] += f"-{duty}-{namespace}"
+            if "roleRef" in document:
+                document["roleRef"]["name"] += f"-{duty}-{namespace}"
+        kube.apply(documents)
+    until(lambda: check(good, "--live").code == 0, deadline=20, what="the rights to count")
+    good.write_text(yaml.safe_dump(settings(tmp_path, ca.directory, access, {})))
+    assert "distribution" not in check(good, "--live").out, "who has no duty is asked for nothing"
+
+
 def test_live_question_that_nobody_answers(good: Path, ca: Ca, tmp_path: Path) -> None:
     access = tmp_path / "nobody"
     access.write_text(
@@ -131,6 +168,14 @@ BROKEN = {
         "backends:\n  a: {type: local, directory: /x}\n  b: {type: local, directory: /y}\n",
         " configuration:",
         "routes must say",
+    ),
+    "record-twice": Broken(
+        f"{LOCAL}distribution: {{enabled: true}}\ntrust: {{record_file: /x}}\n",
+        " configuration:",
+        "trust.record_file is for signers without distribution",
+    ),
+    "lease-duration": Broken(
+        f"{LOCAL}distribution:\n  lease_duration: 500ms\n", "3: distribution.lease_duration:", "must be 1s or more"
     ),
     "serving-pair": Broken(f"{LOCAL}serving:\n  key_file: /x\n", "2: serving:", "go together"),
     "list-for-mapping": Broken(f"{LOCAL}limits: [1]\n", "2: limits:", ""),

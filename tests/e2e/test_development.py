@@ -116,3 +116,15 @@ def test_a_ca_from_elsewhere_is_refused(tmp_path: Path) -> None:
 
     assert done.code == 2
     assert "backends.local: --development signs with a CA in" in done.err
+
+
+@pytest.mark.parametrize("duty", ["distribution", "istiod"])
+def test_what_needs_a_cluster_is_refused(tmp_path: Path, duty: str) -> None:
+    """Left out without a word, it would be taken for tested."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"{duty}: {{enabled: true}}\n")
+    done = istio_signer("serve", "--development", "--config", config, "--directory", tmp_path / "ca", *LOOPBACK)
+
+    assert done.code == 2
+    assert f"{duty}.enabled: this needs a cluster" in done.err
+    assert not (tmp_path / "ca").exists()

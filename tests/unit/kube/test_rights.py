@@ -1,5 +1,6 @@
 """The commands that give rights: what deploy/rbac gives, no more and no less."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,14 @@ import yaml
 
 from backends.kube_requests.rights import requests_rights
 from signer.kube.rights import Right, grant
+from signer.trust.rights import (
+    DISTRIBUTION_ROLE,
+    ISTIOD_ROLE,
+    istiod_rights,
+    lease_rights,
+    record_rights,
+    roots_rights,
+)
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "rbac"
 GROUP, PLURAL = "certificates.k8s.io", "certificatesigningrequests"
@@ -33,17 +42,48 @@ def objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-# Several roles each; the tests of tests/e2e, tests/kube_istiod and tests/rotation act with exactly what they give.
-OF_SEVERAL_ROLES = {"distribution", "istiod-certificate", "rotate-root"}
+HOME = "istio-system"
+MEMORY = [*lease_rights(HOME, "istio-signer"), *record_rights(HOME, "istio-signer-trust")]
+# Of the leader's duties: (role, rights) for each role and its binding, in the manifest's order.
+DUTIES: dict[str, list[tuple[str, list[Right]]]] = {
+    "distribution": [(DISTRIBUTION_ROLE, roots_rights("istio-ca-root-cert", False)), (DISTRIBUTION_ROLE, MEMORY)],
+    "istiod-certificate": [(ISTIOD_ROLE, istiod_rights(HOME, "istiod-tls"))],
+}
+
+
+def commanded(role: str, rights: list[Right], *, shared: bool) -> list[dict[str, Any]]:
+    """What the command for these rights makes."""
+    command = grant(role, rights, shared=shared)
+    return objects(command.removeprefix("kubectl apply -f - <<'EOF'\n").removesuffix("\nEOF"))
 
 
 def test_every_manifest_has_a_case() -> None:
-    assert {path.stem for path in FOLDER.iterdir()} == RIGHTS.keys() | OF_SEVERAL_ROLES
+    # Those of the operator are another account's; tests/rotation acts with exactly what they give.
+    assert {path.stem for path in FOLDER.iterdir()} == RIGHTS.keys() | DUTIES.keys() | {"rotate-root"}
 
 
 @pytest.mark.parametrize("name", RIGHTS)
 def test_command_and_manifest_give_the_same(name: str) -> None:
     """A role of another name would stay behind, and its rights with it."""
-    command = grant(f"istio-signer-{name}", RIGHTS[name])
-    text = command.removeprefix("kubectl apply -f - <<'EOF'\n").removesuffix("\nEOF")
-    assert objects(text) == objects((FOLDER / f"{name}.yaml").read_text())
+    expected = objects((FOLDER / f"{name}.yaml").read_text())
+    assert commanded(f"istio-signer-{name}", RIGHTS[name], shared=True) == expected
+
+
+@pytest.mark.parametrize("name", DUTIES)
+def test_duties_need_what_their_manifest_gives(name: str) -> None:
+    made = [item for role, rights in DUTIES[name] for item in commanded(role, rights, shared=False)]
+    assert made == objects((FOLDER / f"{name}.yaml").read_text())
+
+
+def test_the_rules_that_wait_as_comments_are_those_of_the_cluster_trust_bundle() -> None:
+    text = (FOLDER / "distribution.yaml").read_text()
+    switched_on = re.sub(r"^  # (- apiGroups|  resources|  resourceNames|  verbs)", r"  \1", text, flags=re.MULTILINE)
+    assert switched_on != text
+    role = commanded(DISTRIBUTION_ROLE, roots_rights("istio-ca-root-cert", True), shared=False)
+    assert role == objects(switched_on)[:2]
+
+
+def test_only_roles_that_backends_share_come_with_a_warning() -> None:
+    right = [Right("get", "", "secrets", HOME, name="one")]
+    assert "of other backends" in grant("r", right)
+    assert "of other backends" not in grant("r", right, shared=False)
