@@ -150,5 +150,5 @@ def test_a_guard_is_wired_at_the_start(tmp_path: Path) -> None:
 def test_pins_are_wired_at_the_start(tmp_path: Path) -> None:
     """Whoever adds one in a hurry must be told that it does not count yet."""
     path = tmp_path / "pinned.yaml"
-    path.write_text(f"backends: {{local: {{type: local, directory: /ca, pins: [{'0' * 64}]}}}}\n", encoding="utf-8")
+    path.write_text(f"backends: {{local: {{type: local, directory: /ca, pins: ['{'0' * 64}']}}}}\n", encoding="utf-8")
     assert changed_keys(_loaded(tmp_path), load(path, settings_of, environment={})) == ["backends"]
