@@ -134,6 +134,26 @@ async def test_two_writers_do_not_chase_each_other(place: Field, caplog: pytest.
     assert name in caplog.text
 
 
+async def test_another_writer_is_named(place: Field, caplog: pytest.LogCaptureFixture) -> None:
+    """As the API server knows it, so that whoever reads the line knows whom to stop."""
+    name = place.namespace()
+    path = f"{place.kube.path('v1', 'ConfigMap', NAME, name)}?fieldManager=pilot-discovery"
+
+    def overwrite() -> bool:
+        if place.text(name) == bundle_of_a.pem:
+            place.kube.call("PUT", path, {**place.map(name), "data": {KEY: "theirs"}})  # type: ignore[dict-item]
+        return "field managers: pilot-discovery" in caplog.text
+
+    bundle_of_a = bundle("a")
+    async with place.distributing(bundle_of_a):
+        for _ in range(100):
+            if await asyncio.to_thread(overwrite):
+                break
+            await asyncio.sleep(0.1)
+    assert "somebody keeps overwriting istio-ca-root-cert in" in caplog.text
+    assert "field managers: pilot-discovery" in caplog.text
+
+
 async def test_a_missing_right_is_said_once(place: Field, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     home = place.namespace()
     place.kube.create_service_account(home, "nobody")

@@ -132,7 +132,7 @@ class Distributor:
             self._tally.wrote("unavailable")
             return max(self._failed(name, str(error)), error.retry_after)
         if answer.status in (200, 201):
-            return self._succeeded(name, answer)
+            return self._succeeded(name, answer, held)
         return self._refused(name, answer)
 
     async def _create(self, name: str, bundle: TrustBundle) -> Answer:
@@ -147,12 +147,13 @@ class Distributor:
         query = urlencode({"fieldManager": MANAGER, "force": "true"})
         return await self._api.call("PATCH", f"{path}?{query}", WRITE_SECONDS, body, content=APPLY)
 
-    def _succeeded(self, name: str, answer: Answer) -> float:
-        held = Held.of(answer.body)
+    def _succeeded(self, name: str, answer: Answer, before: Held | None) -> float:
         self._tally.wrote("written")
-        pause = self._ledger.written(name, held, asyncio.get_running_loop().time())
+        pause = self._ledger.written(name, Held.of(answer.body), asyncio.get_running_loop().time())
         if pause:
-            others = ", ".join(sorted({w for w in held.writers if w != MANAGER})) or "unknown"
+            # Of what was there: by our write the text has become ours alone.
+            writers = before.writers if before is not None else ()
+            others = ", ".join(sorted({w for w in writers if w != MANAGER})) or "unknown"
             self._say(
                 f"somebody keeps overwriting {self._plan.config_map} in {name} (field managers: {others}). If it is"
                 " istiod, set ENABLE_CA_SERVER=false there, or distribution.enabled: false here"
