@@ -6,6 +6,7 @@ from typing import Any
 
 from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_deny, build_source
 from signer.app.duties import Duties, Ground, build_duties
+from signer.app.duties import parts as duty_parts
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
@@ -85,7 +86,7 @@ async def assemble(
     """
     # Before anything that must be closed again.
     deny = await build_deny(loaded.config, clock)
-    config, metrics, health = loaded.config, Metrics(), Health(PARTS)
+    config, metrics, health = loaded.config, Metrics(), Health((*PARTS, *duty_parts(loaded.config)))
     backends = build_backends(loaded, clock, metrics.meter)
     bundle = build_bundle(config, backends, health, clock)
     tally = SigningMetrics(metrics)

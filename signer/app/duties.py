@@ -29,17 +29,29 @@ from signer.trust.istiod.secret import names as istiod_names
 from signer.trust.istiod.service import IstiodCertificate
 from signer.trust.istiod.store import SecretStore
 from signer.trust.leading import while_leading
+from signer.trust.rotation.store import FileStore, follow
 from signer.trust.serving_sources import FromBackend
 
 Service = Callable[[], Coroutine[Any, Any, None]]
+RECORD_PART = "trust-record"
 _PUBLISHED_TICK = 1.0
+
+
+def parts(config: Config) -> tuple[str, ...]:
+    """The parts of readiness that the duties add."""
+    return (RECORD_PART,) if config.distribution.enabled or config.trust.record_file is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """Services beside the signing, by name, and what must be closed at the end."""
+    """Services beside the signing, by name, and what must be closed at the end.
+
+    Attributes:
+        remembered: Set once what replicas remember has been read; None where there is no such memory.
+    """
 
     services: dict[str, Service] = field(default_factory=dict)
+    remembered: asyncio.Event | None = None
     close: Callable[[], Coroutine[Any, Any, None]] = field(default=lambda: asyncio.sleep(0))
 
 
@@ -61,9 +73,11 @@ async def build_duties(ground: Ground) -> Duties:
     Raises:
         NoCluster: There is no way to the local cluster.
     """
-    config = ground.config
+    config, known = ground.config, asyncio.Event()
+    services = _record_file(ground, known)
+    remembered = known if parts(config) else None
     if not (config.distribution.enabled or config.istiod.enabled):
-        return Duties()
+        return Duties(services, remembered)
     local = config.clusters[0]
     try:
         api = await connect(local.kubeconfig, local.context)
@@ -71,9 +85,9 @@ async def build_duties(ground: Ground) -> Duties:
         raise NoCluster(f"distribution or istiod: {error}") from None
     elector = Elector(api, _lease(config), ground.clock, lambda leads: ground.metrics.leader.set(leads))
     ground.health.add_notes(lambda: [_lease_note(elector)])
-    services: dict[str, Service] = {"lease": elector.run}
+    services["lease"] = elector.run
     if config.distribution.enabled:
-        services |= _distribution(ground, api, elector)
+        services |= _distribution(ground, api, elector, known)
     if config.istiod.enabled:
         services["istiod-certificate"] = _istiod(ground, api, elector).run
 
@@ -81,7 +95,12 @@ async def build_duties(ground: Ground) -> Duties:
         await elector.close()
         await api.close()
 
-    return Duties(services, close)
+    return Duties(services, remembered, close)
+
+
+def _record_file(ground: Ground, known: asyncio.Event) -> dict[str, Service]:
+    path = ground.config.trust.record_file
+    return {} if path is None else {"trust-record-file": lambda: follow(FileStore(path), ground.bundle, known)}
 
 
 def _lease_note(elector: Elector) -> Note:
@@ -122,12 +141,12 @@ def _istiod(ground: Ground, api: KubeApi, leads: Leads) -> IstiodCertificate:
     )
 
 
-def _distribution(ground: Ground, api: KubeApi, leads: Leads) -> dict[str, Service]:
+def _distribution(ground: Ground, api: KubeApi, leads: Leads, known: asyncio.Event) -> dict[str, Service]:
     config, bundle = ground.config, ground.bundle
     settings, cluster = config.distribution, config.clusters[0].id
     plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
     place = RecordPlace(settings.lease_namespace, settings.record)
-    record = SharedRecord(api, place, bundle, leads, ground.clock)
+    record = SharedRecord(api, place, bundle, leads, ground.clock, known)
     distributor = Distributor(
         api,
         plan,

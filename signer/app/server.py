@@ -10,11 +10,11 @@ from typing import Any
 
 from signer.app.assemble import LISTENER_PART, Server
 from signer.app.background import keep_running
+from signer.app.duties import RECORD_PART
 from signer.core.ports import Backend
 from signer.observe.logs import frames_of
 from signer.runtime.supervise import settle, supervise, unless
 from signer.server.tls import credentials
-from signer.trust.rotation.store import FileStore, follow
 
 _log = logging.getLogger("istio_signer.app")
 # Kubernetes gives a pod 30 s; the whole end must fit well inside.
@@ -47,8 +47,6 @@ def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
     services = {f"backend-{name}": keep_running(backend) for name, backend in server.backends.items()}
     if server.deny is not None:
         services["deny-list"] = server.deny.run()
-    if server.config.trust.record_file is not None:
-        services["trust-record-file"] = follow(FileStore(server.config.trust.record_file), server.bundle)
     services |= {name: run() for name, run in server.duties.services.items()}
     return services | {
         "trust-bundle": server.bundle.run(),
@@ -104,6 +102,10 @@ async def _life(server: Server, stop: asyncio.Event, ready_file: Path | None) ->
 
 async def _start(server: Server, ready_file: Path | None) -> None:
     first = await server.serving.first()
+    if server.duties.remembered is not None:
+        # Without what the others know, our answers might lack a root that they have promised to everybody.
+        await server.duties.remembered.wait()
+        server.health.done(RECORD_PART)
     settle()
     await server.listener.start(credentials(server.serving, first))
     server.health.done(LISTENER_PART)

@@ -19,7 +19,8 @@ from tests.cluster.rbac import CREATE_TOKEN_REVIEWS, grant
 from tests.e2e.ca import make_ca
 from tests.e2e.command import ROOT
 from tests.e2e.conftest import StartSigner
-from tests.e2e.process import SignerProcess
+from tests.e2e.process import SignerError, SignerProcess
+from tests.e2e.settings import write_settings
 
 pytestmark = pytest.mark.timeout(180)
 NAME, KEY = "istio-ca-root-cert", "root-cert.pem"
@@ -44,15 +45,18 @@ class Scene:
 
     def signer(self, name: str, ca: Path, distribution: dict[str, Any] | None = None, **sections: Any) -> SignerProcess:
         """Start a replica."""
-        section = {
+        section, roots = self.distribution(distribution or {}), ca / "root-cert.pem"
+        return self.start(name, ca=ca, kubeconfig=self.access, roots=roots, distribution=section, **sections)
+
+    def distribution(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The section for these namespaces and this lease."""
+        return {
             "enabled": True,
             "lease_namespace": self.home,
             "lease_duration": f"{LEASE_SECONDS}s",
             "namespace_selector": f"test={self.label}",
-            **(distribution or {}),
+            **changes,
         }
-        roots = ca / "root-cert.pem"
-        return self.start(name, ca=ca, kubeconfig=self.access, roots=roots, distribution=section, **sections)
 
     def namespace(self) -> str:
         """Make a selected namespace."""
@@ -134,6 +138,21 @@ def test_a_leader_that_ends_hands_over_at_once(scene: Scene, tmp_path: Path) -> 
     until(lambda: scene.leaders(other), deadline=8, what="the other one to lead")
     place = scene.namespace()
     until(lambda: scene.held(place) == roots, deadline=5, what="the roots")
+
+
+def test_a_replica_is_not_ready_before_it_knows_what_the_others_know(scene: Scene, tmp_path: Path) -> None:
+    """Its answers might lack a root that the others' have promised to everybody."""
+    make_ca(tmp_path / "ca")
+    grant(scene.kube, scene.home, "istio-signer", [CREATE_TOKEN_REVIEWS], cluster_wide=False)
+    sections = {"distribution": scene.distribution({})}
+    config = write_settings(tmp_path / "blind", tmp_path / "ca", scene.access, sections)
+    signer = SignerProcess(tmp_path / "blind", ["--config", config], tmp_path / "ca" / "root-cert.pem")
+    with pytest.raises(SignerError, match="configmaps: HTTP 403"):
+        signer.start(deadline=6)
+    both = [*rules("Role"), *rules("Role", "istiod-certificate")]
+    grant(scene.kube, scene.home, "istio-signer", both, cluster_wide=False)
+    with signer:
+        assert "[+] trust-record" in signer.admin("/readyz?verbose").body
 
 
 def test_istiods_certificate(scene: Scene, tmp_path: Path) -> None:

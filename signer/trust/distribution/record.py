@@ -52,13 +52,21 @@ def manifest(place: RecordPlace, record: TrustRecord, version: str = "") -> dict
 
 
 class SharedRecord:
-    """Keeps the ConfigMap and the bundle's memory in step.
+    """Keeps the ConfigMap and the bundle's memory in step; ``known`` is set once it was read.
 
     Attributes:
         fault: Why it cannot be kept now; empty while it can.
     """
 
-    def __init__(self, api: KubeApi, place: RecordPlace, bundle: LiveBundle, leads: Leads, clock: Clock) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        place: RecordPlace,
+        bundle: LiveBundle,
+        leads: Leads,
+        clock: Clock,
+        known: asyncio.Event | None = None,
+    ) -> None:
         self._api = api
         self._place = place
         self._bundle = bundle
@@ -70,6 +78,7 @@ class SharedRecord:
         self._marks: frozenset[str] | None = None
         self._failures = 0
         self._news = asyncio.Event()
+        self._known = known or asyncio.Event()
         self.fault = "the record has not been read yet"
         bundle.on_change(self._news.set)
 
@@ -108,6 +117,8 @@ class SharedRecord:
 
     def _take(self, item: Manifest | None) -> None:
         self._unreadable, self._version = False, ""
+        # What cannot be read cannot be waited for either: it is said, and this replica goes on with what it knows.
+        self._known.set()
         if item is None:
             self._stored = None
             self._news.set()

@@ -148,12 +148,13 @@ class FileStore:
         partial.replace(self._path)
 
 
-async def follow(store: FileStore, bundle: LiveBundle) -> None:
-    """Have a server's bundle know what the file says, for ever."""
+async def follow(store: FileStore, bundle: LiveBundle, known: asyncio.Event) -> None:
+    """Have a server's bundle know what the file says, for ever; ``known`` is set once it was read."""
     told = ""
     while True:
         try:
             bundle.remember(await store.read())
+            known.set()
             told = ""
         except StoreUnusable as error:
             if str(error) != told:
