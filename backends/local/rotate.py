@@ -39,6 +39,8 @@ class LocalRotator:
         contents = await self._load()
         staged = self._staged(contents, rotation)
         if staged is None:
+            if rotation.given and not self._options.next_directory:
+                raise RotationRefused("this rotation was begun with --next-directory: give it again, or abort")
             fresh = self._taken_over() if self._options.next_directory else self._made(rotation)
             ca = self._judged(fresh)
             if ca.bundle.covers(self._judged(self._used(contents)).bundle):

@@ -84,8 +84,8 @@ def _rotator(loaded: Loaded, name: str, clock: Clock, options: RotateOptions) ->
     new = registry.spec(type_name).rotator
     if new is None:
         raise RotationRefused(
-            f"backends of type {type_name} cannot be rotated from here: add the new root to trust.roots, wait, have the"
-            " signer change its CA, wait, take the old root away"
+            f"backends of type {type_name} cannot be rotated from here: add the new root to its roots_file, wait, have"
+            " the signer change its CA, wait, take the old root away (docs/trust.md)"
         )
     return new(settings, backend_context(loaded.config, name, clock, NoMeter()), options)
 

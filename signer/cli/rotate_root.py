@@ -72,7 +72,7 @@ async def _run(args: argparse.Namespace) -> int:
     options = RotateOptions(args.issuer, args.root, args.next_directory, args.root_directory, args.secret)
     async with rotating(loaded, SystemClock(), options, args.backend) as (steps, backend):
         steps_by_name: dict[str, Callable[[], Awaitable[Any]]] = {
-            "start": lambda: steps.start(backend, args.issuer or args.secret),
+            "start": lambda: steps.start(backend, args.issuer or args.secret, given=bool(args.next_directory)),
             "status": steps.status,
             "advance": lambda: _advance(steps, args.wait),
             "abort": steps.abort,

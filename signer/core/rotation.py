@@ -59,6 +59,7 @@ class Rotation:
         old: The roots that are to go.
         new: The one that comes; None until the CA has made it.
         handle: What the operator named for the CA to sign with next, such as an issuer; empty where the CA makes it.
+        given: Whether the operator brings what comes, as files: a step that is taken up again makes nothing instead.
         since: When the phase was entered, UTC.
     """
 
@@ -69,6 +70,7 @@ class Rotation:
     since: datetime
     new: x509.Certificate | None = None
     handle: str = ""
+    given: bool = False
 
     @property
     def over(self) -> bool:

@@ -130,6 +130,7 @@ def _encode_rotation(rotation: Rotation | None) -> dict[str, Any] | None:
         "old": [pem(c) for c in rotation.old],
         "new": pem(rotation.new) if rotation.new is not None else None,
         "handle": rotation.handle,
+        "given": rotation.given,
     }
 
 
@@ -169,7 +170,8 @@ def _decode_rotation(item: Any) -> Rotation | None:
     old = tuple(x509.load_pem_x509_certificate(text.encode()) for text in item["old"])
     new = x509.load_pem_x509_certificate(item["new"].encode()) if item["new"] is not None else None
     phase, since = Phase(item["phase"]), _moment(item["since"])
-    return Rotation(_name(item["id"]), _name(item["backend"]), phase, old, since, new, _name(item["handle"]))
+    named, given = _name(item["handle"]), item["given"] is True
+    return Rotation(_name(item["id"]), _name(item["backend"]), phase, old, since, new, named, given)
 
 
 def _name(text: Any) -> str:

@@ -67,7 +67,7 @@ class Steps:
             return Status(rotation)
         return Status(rotation, await self._gate.look(rotation, record, self._clock.now()))
 
-    async def start(self, backend: str, handle: str = "") -> Rotation:
+    async def start(self, backend: str, handle: str = "", *, given: bool = False) -> Rotation:
         """Begin: make the new issuer and have its root trusted.
 
         Raises:
@@ -77,7 +77,7 @@ class Steps:
         old = await self._rotator.current()
         now = self._clock.now()
         mark = f"{now:%Y%m%d}-{secrets.token_hex(3)}"
-        fresh = Rotation(mark, backend, Phase.PREPARING, old, now, handle=handle)
+        fresh = Rotation(mark, backend, Phase.PREPARING, old, now, handle=handle, given=given)
 
         def begin(record: TrustRecord) -> TrustRecord:
             if record.rotation is not None and not record.rotation.over:

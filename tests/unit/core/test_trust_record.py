@@ -162,6 +162,7 @@ def test_the_text() -> None:
         "phase": "trusting",
         "since": "2025-06-01T12:00:00+00:00",
         "handle": "",
+        "given": False,
     }
     assert json.loads(encode(EMPTY)) == {"version": 1, "roots": [], "rotation": None}
 

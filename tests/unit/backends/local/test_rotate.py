@@ -161,3 +161,14 @@ async def test_refusals(tmp_path: Path, why: str) -> None:
     with pytest.raises(RotationRefused, match=why):
         await hands(directory, following).prepare(ROTATION)
     assert (sorted(directory.iterdir()) if directory.exists() else []) == before
+
+
+async def test_what_the_operator_brings_is_not_made_here_instead(tmp_path: Path) -> None:
+    """A start that died is taken up again by a command that does not name the directory: nobody asked for another CA."""
+    used = write(tmp_path / "ca", cacerts(OLD_CA, [], [OLD]))
+    before = {path.name for path in used.iterdir()}
+    with pytest.raises(RotationRefused, match="begun with --next-directory: give it again"):
+        await hands(used).prepare(replace(ROTATION, given=True))
+    assert {path.name for path in used.iterdir()} == before
+    following = write(tmp_path / "next", cacerts(NEW_CA, [MIDDLE], [NEW]))
+    assert await hands(used, following).prepare(replace(ROTATION, given=True)) == NEW.certificate
