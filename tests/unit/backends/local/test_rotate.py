@@ -164,7 +164,7 @@ async def test_refusals(tmp_path: Path, why: str) -> None:
 
 
 async def test_what_the_operator_brings_is_not_made_here_instead(tmp_path: Path) -> None:
-    """A start that died is taken up again by a command that does not name the directory: nobody asked for another CA."""
+    """A start that died, taken up again by a command that does not name the directory: nobody asked for another CA."""
     used = write(tmp_path / "ca", cacerts(OLD_CA, [], [OLD]))
     before = {path.name for path in used.iterdir()}
     with pytest.raises(RotationRefused, match="begun with --next-directory: give it again"):
