@@ -118,14 +118,15 @@ def test_the_account_itself_is_refused_more(access: Path) -> None:
 
 @pytest.mark.parametrize("path", RBAC, ids=lambda path: path.stem)
 def test_rights_for_more_than_the_least(applied: dict[str, Manifest], kube: Kube, path: Path) -> None:
-    """Each rule counts for the account of the manifests, and every field has been understood."""
+    """Each rule counts for the account that it is meant for, and every field has been understood."""
     documents = [*yaml.safe_load_all(path.read_text())]
+    (account,) = {subject["name"] for each in documents for subject in each.get("subjects", [])}
     stored = kube.apply(documents, PLACE)
     assert [missing(*pair) for pair in zip(documents, stored, strict=True)] == [[] for _ in documents]
     for role in (each for each in documents if each["kind"] in ("Role", "ClusterRole")):
         for rule in role["rules"]:
             for wanted in _wanted(rule, role["metadata"].get("namespace", "")):
-                asked = partial(allowed, kube, PLACE, ACCOUNT, wanted)
+                asked = partial(allowed, kube, PLACE, account, wanted)
                 until(asked, deadline=10, what=f"{wanted} to be allowed")
 
 
