@@ -22,6 +22,10 @@ class ApiUnavailable(Exception):
         self.retry_after = retry_after
 
 
+class Silence(ApiUnavailable):
+    """A long answer was silent for too long: nothing has happened, or the connection is dead without a word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the API server said: the HTTP status and the JSON object of the body.

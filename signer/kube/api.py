@@ -18,7 +18,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
-from signer.kube.answer import MAX_BYTES, Answer, ApiUnavailable, Stream, read_answer
+from signer.kube.answer import MAX_BYTES, Answer, ApiUnavailable, Silence, Stream, read_answer
 from signer.kube.connect import NoCluster, open_client
 
 __all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect"]
@@ -162,7 +162,7 @@ class KubeApi:
                     return
                 yield chunk
         except TimeoutError:
-            raise ApiUnavailable(f"nothing came for {idle:g} s", final=True) from None
+            raise Silence(f"nothing came for {idle:g} s", final=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise await self._broken(error) from None
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from signer.kube.answer import Answer, ApiUnavailable, Stream
+from signer.kube.answer import Answer, ApiUnavailable, Silence, Stream
 from signer.kube.api import KubeApi
 
 _log = logging.getLogger("istio_signer.kube.watch")
@@ -26,7 +26,7 @@ LIST_SECONDS = 20.0
 OPEN_SECONDS = 10.0
 # The server ends each watch about then, give or take, so that clients spread over its replicas.
 WATCH_SECONDS = 300
-# Bookmarks come about once a minute: a connection that is silent for longer is dead.
+# Bookmarks come about once a minute, where anything has ever changed: one that is silent for longer may be dead.
 SILENCE_SECONDS = 90.0
 # A stream that has lasted so long, or has brought an event, works.
 PROVEN_SECONDS = 1.0
@@ -104,6 +104,9 @@ class Watch:
             except Gone as error:
                 self._version = ""
                 await self._list_again(str(error))
+            except Silence:
+                # Usual where nothing ever happens: then there are no bookmarks either. Opened anew, a dead one is found.
+                continue
             except (ApiUnavailable, ValueError, KeyError, TypeError) as error:
                 await self._failed(error)
 

@@ -263,6 +263,19 @@ async def test_a_watch_that_did_not_tell_is_opened_again_where_it_was(
     assert "it was silent although x has changed" in at.watch.fault
 
 
+async def test_where_nothing_ever_happens_silence_is_no_fault(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The API server sends no bookmarks before the first change; a dead connection is found all the same."""
+    monkeypatch.setattr(watching, "SILENCE_SECONDS", 0.1)
+    far.plays = [[event("BOOKMARK", thing("", "20"))]]
+    at = scene()
+    await at.until(lambda: len(far.watches) >= 5)
+    assert {query["resourceVersion"] for query in far.watches[1:]} == {"20"}
+    assert (len(far.lists), at.restarts, at.watch.broken_since, at.watch.fault) == (1, [], None, "")
+    assert "tried again" not in caplog.text
+
+
 async def test_one_that_was_heard_just_now_stays_open(far: Far, scene: Callable[[], Scene]) -> None:
     """What it has not told yet is on its way."""
     at = scene()
