@@ -105,7 +105,7 @@ class Watch:
                 self._version = ""
                 await self._list_again(str(error))
             except Silence:
-                # Usual where nothing ever happens: then there are no bookmarks either. Opened anew, a dead one is found.
+                # Usual where nothing ever happens: there are no bookmarks either. Opened anew, a dead one is found.
                 continue
             except (ApiUnavailable, ValueError, KeyError, TypeError) as error:
                 await self._failed(error)

@@ -176,10 +176,8 @@ class SharedRecord:
         if answer.status in (200, 201):
             self._failures, self.fault, self._stored = 0, "", wanted
             self._version = str(answer.body["metadata"].get("resourceVersion", ""))
-        elif answer.status == 409:
-            # Somebody was faster; the watch brings what they wrote, and then there may be nothing left to add.
-            self._failures += 1
-        else:
+        elif answer.status != 409:
+            # At 409 somebody was faster: the watch brings what they wrote, and then there may be nothing left to add.
             self._failed(f"HTTP {answer.status}: {reason_of(answer)}")
 
     async def _write(self, wanted: TrustRecord) -> Answer:
