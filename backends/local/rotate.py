@@ -32,6 +32,9 @@ class LocalRotator:
 
     async def current(self) -> tuple[x509.Certificate, ...]:
         """See ``RootRotator``."""
+        if self._options.issuer:
+            # It would be written down, and later steps would take it for the name of a Secret.
+            raise RotationRefused("a local CA has no issuer to name: leave --issuer out, or see --next-directory")
         return self._judged(self._used(await self._load())).bundle.roots
 
     async def prepare(self, rotation: Rotation) -> x509.Certificate:

@@ -48,6 +48,7 @@ async def rotating(
         under_way = _under_way((await store.read()).rotation)
         name = backend or (under_way.backend if under_way else first_backend(config))
         if under_way is not None:
+            _check_same(under_way, name)
             handle = under_way.handle
             options = replace(options, issuer=options.issuer or handle, secret=options.secret or handle)
         rotator = _rotator(loaded, name, clock, options)
@@ -57,6 +58,15 @@ async def rotating(
 
 def _under_way(rotation: Rotation | None) -> Rotation | None:
     return None if rotation is None or rotation.over else rotation
+
+
+def _check_same(under_way: Rotation, name: str) -> None:
+    """Another backend's hands find nothing to do, and the record would say that all is done."""
+    if name != under_way.backend:
+        raise RotationRefused(
+            f"rotation {under_way.id}, which is under way, is of backend {under_way.backend}: leave --backend out, or"
+            " end it first"
+        )
 
 
 async def _api(config: Config, opened: AsyncExitStack) -> KubeApi | None:

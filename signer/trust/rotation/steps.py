@@ -74,17 +74,15 @@ class Steps:
             WrongPhase: One is under way.
             RotationRefused: The CA cannot.
         """
+        # First, for the CA of a rotation under way may have reasons of its own, which would mislead.
+        _check_free(await self._store.read())
         old = await self._rotator.current()
         now = self._clock.now()
         mark = f"{now:%Y%m%d}-{secrets.token_hex(3)}"
         fresh = Rotation(mark, backend, Phase.PREPARING, old, now, handle=handle, given=given)
 
         def begin(record: TrustRecord) -> TrustRecord:
-            if record.rotation is not None and not record.rotation.over:
-                raise WrongPhase(
-                    f"rotation {record.rotation.id} of backend {record.rotation.backend} is"
-                    f" {record.rotation.phase.value}: advance or abort it first"
-                )
+            _check_free(record)
             return replace(record, rotation=fresh)
 
         await self._update(begin)
@@ -166,3 +164,11 @@ class Steps:
             except StoreConflict:
                 if attempt == _TRIES:
                     raise
+
+
+def _check_free(record: TrustRecord) -> None:
+    there = record.rotation
+    if there is not None and not there.over:
+        raise WrongPhase(
+            f"rotation {there.id} of backend {there.backend} is {there.phase.value}: advance or abort it first"
+        )
