@@ -260,7 +260,7 @@ def test_a_backend_that_cannot_be_rotated(scene: Scene) -> None:
     done = scene.rotate("start")
 
     assert done.code == 1, done.err
-    assert "backends of type kubernetes-csr cannot be rotated from here: add the new root to trust.roots" in done.err
+    assert "backends of type kubernetes-csr cannot be rotated from here: add the new root to its roots_file" in done.err
 
 
 def test_wrong_usage(scene: Scene) -> None:
