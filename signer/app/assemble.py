@@ -126,9 +126,7 @@ async def assemble(
     metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
     reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
-    duties = (
-        Duties() if issuer is not None else await build_duties(Ground(config, bundle, backends, clock, metrics, health))
-    )
+    duties = await build_duties(Ground(config, bundle, backends, clock, metrics, health))
     watch = ClockWatch(clock, lambda _: metrics.clock_jumps.inc())
     return Server(config, health, bundle, serving, listener, admin, backends, callers, deny, reload, duties, watch)
 

@@ -27,12 +27,10 @@ from signer.kube.connect import NoCluster
 from signer.observe.health import Health
 from signer.trust.bundle import LiveBundle
 from signer.trust.compose import TrustPolicy
+from signer.trust.distribution.distributor import DistributionPlan
 from signer.trust.extras import ExtraRoots, ExtraRule
 from signer.trust.serving import PairSource
 from signer.trust.serving_sources import FromBackend, FromFiles, ServingPlan
-
-# Kubelets bring a changed Secret to all pods within about two minutes.
-REPLICAS_GRACE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +156,16 @@ def trust_policy(config: Config) -> TrustPolicy:
     retention = config.trust.retention
     return TrustPolicy(
         longest_ttl(config) if retention is None else retention,
-        REPLICAS_GRACE if config.distribution.enabled else timedelta(0),
+        config.trust.settle if config.distribution.enabled else timedelta(0),
         frozenset(config.trust.distrust),
         pins,
     )
+
+
+def distribution_plan(config: Config) -> DistributionPlan:
+    """Say what is written to which namespaces."""
+    settings = config.distribution
+    return DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
 
 
 def longest_ttl(config: Config) -> timedelta:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from signer.app.build import first_backend
+from signer.app.build import distribution_plan, first_backend
 from signer.config.model import Config
 from signer.core.chain import fingerprint
 from signer.core.ports import Backend, Clock, Leads
@@ -20,7 +20,7 @@ from signer.observe.health import Health, Note
 from signer.observe.metrics import Metrics
 from signer.trust.bundle import LiveBundle
 from signer.trust.distribution.cluster_bundle import ClusterBundle
-from signer.trust.distribution.distributor import DistributionPlan, Distributor
+from signer.trust.distribution.distributor import Distributor
 from signer.trust.distribution.record import RecordPlace, SharedRecord
 from signer.trust.istiod.judge import Wanted
 from signer.trust.istiod.mender import plan
@@ -144,12 +144,11 @@ def _istiod(ground: Ground, api: KubeApi, leads: Leads) -> IstiodCertificate:
 def _distribution(ground: Ground, api: KubeApi, leads: Leads, known: asyncio.Event) -> dict[str, Service]:
     config, bundle = ground.config, ground.bundle
     settings, cluster = config.distribution, config.clusters[0].id
-    plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
     place = RecordPlace(settings.lease_namespace, settings.record)
     record = SharedRecord(api, place, bundle, leads, ground.clock, known)
     distributor = Distributor(
         api,
-        plan,
+        distribution_plan(config),
         lambda name: bundle.extended(bundle.current(), cluster, name),
         leads,
         DistributionMetrics(ground.metrics),
@@ -183,7 +182,11 @@ async def _distribute(bundle: LiveBundle, distributor: Distributor, record: Shar
 
 
 async def _publish(bundle: LiveBundle, distributor: Distributor, record: SharedRecord) -> None:
-    while True:
-        if distributor.complete:
-            record.published(frozenset(map(fingerprint, bundle.current().roots)))
-        await asyncio.sleep(_PUBLISHED_TICK)
+    try:
+        while True:
+            if distributor.complete:
+                record.published(frozenset(map(fingerprint, bundle.current().roots)))
+            await asyncio.sleep(_PUBLISHED_TICK)
+    finally:
+        # Whoever leads again must look before it says anything about the world.
+        record.published(None)

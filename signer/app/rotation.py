@@ -1,24 +1,28 @@
 """A root rotation, put together from the configuration: where its state is, the CA's hands, what it waits for."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+
+from cryptography import x509
 
 import backends as registry
-from signer.app.build import backend_context, first_backend, longest_ttl
+from signer.app.build import backend_context, distribution_plan, first_backend, longest_ttl
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.events import NoMeter
+from signer.core.parsing import parse_certificates
 from signer.core.ports import Clock
 from signer.core.rotation import Rotation
 from signer.core.rotator import RootRotator, RotationRefused
 from signer.core.spec import RotateOptions
 from signer.kube.api import KubeApi, connect
-from signer.trust.distribution.distributor import DistributionPlan
 from signer.trust.distribution.record import RecordPlace
-from signer.trust.rotation.gates import AllGates, Gate, NamespaceGate, TimeGate, Waits
+from signer.trust.rotation.gates import AllGates, Gate, NamespaceGate, ServingGate, TimeGate, Waits
 from signer.trust.rotation.steps import Steps
 from signer.trust.rotation.store import ConfigMapStore, FileStore, Store
 from signer.trust.rotation.world import lacking
@@ -109,16 +113,25 @@ def _gate(loaded: Loaded, name: str, api: KubeApi | None) -> Gate:
         max(longest, _own_life(config)) + _intermediate_life(loaded, name),
         distributed=api is not None,
     )
-    if api is None:
-        return TimeGate(waits)
-    settings = config.distribution
-    plan = DistributionPlan(settings.config_map, settings.namespace_selector, settings.concurrency)
-    return AllGates((NamespaceGate(partial(lacking, api, plan)), TimeGate(waits)))
+    gates: list[Gate] = [TimeGate(waits)]
+    if config.serving.certificate_file is not None:
+        gates.insert(0, ServingGate(partial(_served, config.serving.certificate_file)))
+    if api is not None:
+        gates.insert(0, NamespaceGate(partial(lacking, api, distribution_plan(config))))
+    return AllGates(tuple(gates))
+
+
+async def _served(path: Path) -> list[x509.Certificate]:
+    try:
+        return parse_certificates(await asyncio.to_thread(path.read_bytes))
+    except (OSError, ValueError) as error:
+        raise RotationRefused(f"serving.certificate_file {path}: cannot be read ({type(error).__name__})") from None
 
 
 def _own_life(config: Config) -> timedelta:
     """Of the signer's own certificate and of istiod's: clients must not meet one whose root they no longer have."""
-    return max(config.serving.ttl, config.istiod.ttl if config.istiod.enabled else timedelta(0))
+    own = timedelta(0) if config.serving.certificate_file is not None else config.serving.ttl
+    return max(own, config.istiod.ttl if config.istiod.enabled else timedelta(0))
 
 
 def _intermediate_life(loaded: Loaded, name: str) -> timedelta:

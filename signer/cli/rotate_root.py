@@ -21,7 +21,8 @@ from signer.trust.rotation.gates import GateView
 from signer.trust.rotation.steps import GateClosed, Status, Steps
 from signer.trust.rotation.store import StoreConflict, StoreUnusable
 
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_LAST_LOOK_SECONDS = 30.0
 _NEXT: dict[Phase, str] = {
     Phase.PREPARING: "the new issuer is being made; should that have died: advance",
     Phase.TRUSTING: "next: advance lets the new issuer sign; abort is possible until then",
@@ -84,36 +85,52 @@ async def _run(args: argparse.Namespace) -> int:
 
 async def _advance(steps: Steps, wait: bool) -> None:
     progress = _Progress()
-    while True:
-        try:
-            await steps.advance()
-            progress.end()
-            return
-        except GateClosed as closed:
-            if not wait:
-                raise Failure(f"too early: waits for {_waiting(closed.view)}", UNAVAILABLE) from None
-            progress.show(f"waits for {_waiting(closed.view)}")
-            await asyncio.sleep(_LOOK_SECONDS)
+    try:
+        while True:
+            try:
+                await steps.advance()
+                return
+            except GateClosed as closed:
+                if not wait:
+                    raise Failure(f"too early: waits for {_waiting(closed.view)}", UNAVAILABLE) from None
+                progress.show(f"waits for {_waiting(closed.view)}", closed.view)
+                pause = _pause(closed.view)
+            except (StoreUnusable, StoreConflict) as error:
+                if not wait:
+                    raise
+                # A wait of days outlives an API server that is away for a moment.
+                progress.show(f"looks again: {error or 'others write the record at the same time'}", str(error))
+                pause = _LOOK_SECONDS
+            await asyncio.sleep(pause)
+    finally:
+        progress.end()
+
+
+def _pause(view: GateView) -> float:
+    """Seconds to the next look: each lists all namespaces, so it is not done more often than somebody would read it."""
+    left = _LAST_LOOK_SECONDS if view.until is None else (view.until - SystemClock().now()).total_seconds()
+    return min(_LAST_LOOK_SECONDS, max(_LOOK_SECONDS, left))
 
 
 class _Progress:
-    """One line that changes in place on a terminal; elsewhere a line for each change."""
+    """One line that changes in place on a terminal; elsewhere a line whenever something else is waited for."""
 
     def __init__(self) -> None:
         self._shown = ""
+        self._about: object = None
+        self._live = sys.stderr.isatty()
 
-    def show(self, text: str) -> None:
-        """Show where things stand."""
-        if text == self._shown:
+    def show(self, text: str, about: object) -> None:
+        """Show where things stand; ``about`` is what a line without a terminal is for."""
+        if text == self._shown or (not self._live and about == self._about):
             return
-        end = "" if sys.stderr.isatty() else "\n"
-        start = "\r\033[K" if sys.stderr.isatty() else ""
+        start, end = ("\r\033[K", "") if self._live else ("", "\n")
         print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
-        self._shown = text
+        self._shown, self._about = text, about
 
     def end(self) -> None:
         """Leave the line."""
-        if self._shown and sys.stderr.isatty():
+        if self._shown and self._live:
             print(file=sys.stderr)
 
 

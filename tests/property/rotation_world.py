@@ -13,7 +13,7 @@ from pathlib import Path
 from backends.held.ca import HeldCa, UnusableCa, issued
 from backends.local.ca import load_ca
 from backends.local.files import CACERTS, Files
-from signer.app.build import REPLICAS_GRACE
+from signer.config.trust import Trust
 from signer.core.chain import fingerprint
 from signer.core.rotation import Phase, Rotation
 from signer.core.trust_record import TrustRecord
@@ -98,7 +98,7 @@ class World:
         self.fate = Fate()
         self.store = DyingStore(self.fate, self.clock)
         # As the application has it.
-        self.policy = TrustPolicy(grace=REPLICAS_GRACE if scene.delays else timedelta(0))
+        self.policy = TrustPolicy(grace=Trust().settle if scene.delays else timedelta(0))
         self.place = DyingPlace(self.fate, self.clock, _FIRST)
         self.replicas = [Replica(a * MINUTE, b * MINUTE) for a, b in scene.lags]
         self.leader = 0

@@ -23,7 +23,7 @@ class Seen:
         renewal_failures: Renewals that gave no certificate.
         issuers: Signing certificates that signed for both sides.
         serving: Serving certificates that were shown.
-        roots: How many roots the namespace held, in order, without repetition.
+        roots: How many roots the namespace held at the start, and after each start and end of a rotation.
     """
 
     sent: int
@@ -61,7 +61,7 @@ def play(kube: Kube, folder: Path, pace: Pace, rounds: int = 1) -> Seen:
         for number in range(rounds):
             rotate(config, "start")
             eventually(lambda: front.roots().count("BEGIN") == 2, 15, "both roots in the namespace")
-            counts.append(2)
+            counts.append(front.roots().count("BEGIN"))
             _restart(running, balancer, one, one := Replica(folder / f"one-{number}", config, roots))
             rotate(config, "advance", "--wait", seconds=60 + 6 * pace.leaf)
             before = front.issuers() | stock.issuers()
@@ -71,7 +71,7 @@ def play(kube: Kube, folder: Path, pace: Pace, rounds: int = 1) -> Seen:
             _restart(running, balancer, other, other := Replica(folder / f"other-{number}", config, roots))
             rotate(config, "advance", "--wait", seconds=120 + 6 * (pace.leaf + pace.intermediate))
             eventually(lambda: front.roots().count("BEGIN") == 1, 15, "the new root alone in the namespace")
-            counts.append(1)
+            counts.append(front.roots().count("BEGIN"))
             serving |= {served_serial(one, front.roots()), served_serial(other, front.roots())}
             time.sleep(pace.leaf)
             load.wait_for(20)

@@ -59,17 +59,25 @@ class ClusterBundle:
 
     async def _find_version(self) -> str:
         while True:
-            for version in VERSIONS:
-                if await self._has(version):
-                    return version
+            try:
+                for version in VERSIONS:
+                    if await self._has(version):
+                        return version
+            except ApiUnavailable as error:
+                self._failed(str(error))
+                await asyncio.sleep(self._pause())
+                continue
             self._say("the API server has no ClusterTrustBundles; ConfigMaps alone carry the roots")
             await asyncio.sleep(_LOOK_AGAIN)
 
+    def _pause(self) -> float:
+        return float(min(_LAST_PAUSE, _PAUSE * 2 ** min(self._failures, 8)))
+
     async def _has(self, version: str) -> bool:
-        try:
-            answer = await self._api.call("GET", f"/apis/{GROUP}/{version}", _SECONDS)
-        except ApiUnavailable:
-            return False
+        """Tell whether the API server has the kind; ApiUnavailable where it does not say."""
+        answer = await self._api.call("GET", f"/apis/{GROUP}/{version}", _SECONDS)
+        if answer.status not in (200, 404):
+            raise ApiUnavailable(f"HTTP {answer.status}: {reason_of(answer)}")
         resources = answer.body.get("resources") or []
         return answer.status == 200 and any(r.get("name") == "clustertrustbundles" for r in resources)
 
@@ -79,7 +87,7 @@ class ClusterBundle:
             if self._leads.leads and self._differs():
                 await self._write(path, group_version)
             if self._failures:
-                await asyncio.sleep(min(_LAST_PAUSE, _PAUSE * 2 ** min(self._failures, 8)))
+                await asyncio.sleep(self._pause())
             else:
                 await self._news.wait()
 
@@ -98,7 +106,7 @@ class ClusterBundle:
             self._failed(str(error))
             return
         if answer.status in (200, 201):
-            self._failures, self._there = 0, answer.body
+            self._failures, self._told, self._there = 0, "", answer.body
         elif answer.status == 409:
             # The watch is behind; what it brings decides.
             self._failures += 1

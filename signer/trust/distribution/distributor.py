@@ -149,6 +149,9 @@ class Distributor:
 
     def _succeeded(self, name: str, answer: Answer, before: Held | None) -> float:
         self._tally.wrote("written")
+        if self._ledger.pending <= 1:
+            # The next outage is another one, and is said again.
+            self._told.clear()
         pause = self._ledger.written(name, Held.of(answer.body), asyncio.get_running_loop().time())
         if pause:
             # Of what was there: by our write the text has become ours alone.

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from cryptography import x509
+
 from signer.core.chain import fingerprint
+from signer.core.parsing import UNPARSABLE
 from signer.core.rotation import Phase, Rotation
 from signer.core.trust_record import TrustRecord
 
@@ -106,6 +109,34 @@ class NamespaceGate:
             return OPEN
         shown = ", ".join(sorted(lacking)[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         return GateView(False, f"the new root in {len(lacking)} namespace(s): {shown}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServingGate:
+    """The signer's own certificate leads to the new root, where it comes from files: nobody here can renew it.
+
+    Attributes:
+        chain: Reads it as it is now.
+    """
+
+    chain: Callable[[], Awaitable[Sequence[x509.Certificate]]]
+
+    async def look(self, rotation: Rotation, record: TrustRecord, now: datetime) -> GateView:
+        """See ``Gate``."""
+        if rotation.phase is not Phase.SIGNING:
+            return OPEN
+        chain = await self.chain()
+        if any(_issued(certificate, root) for certificate in chain for root in rotation.old):
+            return GateView(False, "serving.certificate_file to lead to the new root: replace it and its key")
+        return OPEN
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except UNPARSABLE:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
