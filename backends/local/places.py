@@ -94,7 +94,11 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     if path.exists():
-        partial.chmod(path.stat().st_mode & 0o777)
+        # Whoever reads the old one must be able to read the new one: commands are run by others than the signer.
+        there, mine = path.stat(), partial.stat()
+        if (there.st_uid, there.st_gid) != (mine.st_uid, mine.st_gid):
+            os.chown(partial, there.st_uid, there.st_gid)
+        partial.chmod(there.st_mode & 0o777)
     partial.replace(path)
 
 

@@ -80,10 +80,17 @@ class LocalRotator:
         """See ``RootRotator``."""
         contents = await self._load()
         used = self._used(contents)
+        held = self._judged(used)
         gone = {fingerprint(root) for root in rotation.old}
-        kept = [root for root in self._judged(used).bundle.roots if fingerprint(root) not in gone]
+        kept = [root for root in held.bundle.roots if fingerprint(root) not in gone]
         if not kept:
             raise RotationRefused(f"{used.names.roots} holds the old root alone: the new CA has never taken over")
+        if not any(root in kept for root in held.anchors):
+            # The leftovers are the other copy of the new CA's key: they must not go now.
+            raise RotationRefused(
+                f"{used.names.certificate} leads to the old root: somebody has put the old CA back. Put the files "
+                f"{_name(rotation, '*')} in its place, wait for the last leaves of the old one to end, then advance"
+            )
         roots = TrustBundle.of(kept).pem.encode("ascii")
         await (await self._place()).save({used.names.roots: roots, **_leftovers(contents, rotation)})
 
@@ -155,6 +162,9 @@ class LocalRotator:
         plan = CaPlan(
             Path("staged"), Path("offline"), self._context.trust_domain, password=self._password(), path_length=below
         )
+        if self._options.root_directory is not None and (offline / ROOT_KEY).exists():
+            # It may be the only copy of the key of the root that is in use.
+            raise RotationRefused(f"--root-directory: {offline / ROOT_KEY} exists; choose another directory")
         made = plan_files(plan, self._context.clock.now())
         try:
             offline.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -28,7 +28,7 @@ from signer.trust.istiod.secret import Place
 from signer.trust.istiod.secret import names as istiod_names
 from signer.trust.istiod.service import IstiodCertificate
 from signer.trust.istiod.store import SecretStore
-from signer.trust.leading import while_leading
+from signer.trust.leading import Informed, while_leading
 from signer.trust.rotation.store import FileStore, follow
 from signer.trust.serving_sources import FromBackend
 
@@ -86,10 +86,12 @@ async def build_duties(ground: Ground) -> Duties:
     elector = Elector(api, _lease(config), ground.clock, lambda leads: ground.metrics.leader.set(leads))
     ground.health.add_notes(lambda: [_lease_note(elector)])
     services["lease"] = elector.run
+    leads: Leads = elector
     if config.distribution.enabled:
-        services |= _distribution(ground, api, elector, known)
+        leads, distribution = _distribution(ground, api, elector, known)
+        services |= distribution
     if config.istiod.enabled:
-        services["istiod-certificate"] = _istiod(ground, api, elector).run
+        services["istiod-certificate"] = _istiod(ground, api, leads).run
 
     async def close() -> None:
         await elector.close()
@@ -141,10 +143,20 @@ def _istiod(ground: Ground, api: KubeApi, leads: Leads) -> IstiodCertificate:
     )
 
 
-def _distribution(ground: Ground, api: KubeApi, leads: Leads, known: asyncio.Event) -> dict[str, Service]:
+def _distribution(
+    ground: Ground, api: KubeApi, elector: Leads, known: asyncio.Event
+) -> tuple[Leads, dict[str, Service]]:
     config, bundle = ground.config, ground.bundle
     settings, cluster = config.distribution, config.clusters[0].id
     place = RecordPlace(settings.lease_namespace, settings.record)
+
+    async def inform() -> bool:
+        if not await record.read():
+            return False
+        await bundle.refresh()
+        return True
+
+    leads = Informed(elector, inform)
     record = SharedRecord(api, place, bundle, leads, ground.clock, known)
     distributor = Distributor(
         api,
@@ -156,6 +168,7 @@ def _distribution(ground: Ground, api: KubeApi, leads: Leads, known: asyncio.Eve
     bundle.on_change(distributor.bundle_changed)
     ground.health.add_notes(lambda: _distribution_notes(leads, distributor, record))
     services: dict[str, Service] = {
+        "leadership": leads.run,
         "trust-record": record.run,
         "distribution": lambda: while_leading(leads, lambda: _distribute(bundle, distributor, record)),
     }
@@ -163,7 +176,7 @@ def _distribution(ground: Ground, api: KubeApi, leads: Leads, known: asyncio.Eve
         cluster_bundle = ClusterBundle(api, bundle.current, leads)
         bundle.on_change(cluster_bundle.bundle_changed)
         services["cluster-trust-bundle"] = lambda: while_leading(leads, cluster_bundle.run)
-    return services
+    return leads, services
 
 
 def _distribution_notes(leads: Leads, distributor: Distributor, record: SharedRecord) -> list[Note]:
@@ -173,9 +186,6 @@ def _distribution_notes(leads: Leads, distributor: Distributor, record: SharedRe
 
 
 async def _distribute(bundle: LiveBundle, distributor: Distributor, record: SharedRecord) -> None:
-    """A leader that has slept may not know what the others have learnt meanwhile: it asks before it writes."""
-    await record.read()
-    await bundle.refresh()
     async with asyncio.TaskGroup() as group:
         group.create_task(distributor.run())
         group.create_task(_publish(bundle, distributor, record))

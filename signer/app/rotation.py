@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 import backends as registry
-from signer.app.build import backend_context, distribution_plan, first_backend, longest_ttl
+from signer.app.build import backend_context, distribution_plan, first_backend, longest_ttl, trust_policy
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.events import NoMeter
@@ -22,7 +22,7 @@ from signer.core.rotator import RootRotator, RotationRefused
 from signer.core.spec import RotateOptions
 from signer.kube.api import KubeApi, connect
 from signer.trust.distribution.record import RecordPlace
-from signer.trust.rotation.gates import AllGates, Gate, NamespaceGate, ServingGate, TimeGate, Waits
+from signer.trust.rotation.gates import AllGates, Gate, NamespaceGate, PolicyGate, ServingGate, TimeGate, Waits
 from signer.trust.rotation.steps import Steps
 from signer.trust.rotation.store import ConfigMapStore, FileStore, Store
 from signer.trust.rotation.world import lacking
@@ -113,7 +113,8 @@ def _gate(loaded: Loaded, name: str, api: KubeApi | None) -> Gate:
         max(longest, _own_life(config)) + _intermediate_life(loaded, name),
         distributed=api is not None,
     )
-    gates: list[Gate] = [TimeGate(waits)]
+    policy = trust_policy(config)
+    gates: list[Gate] = [PolicyGate(name, policy.pins.get(name), policy.distrust), TimeGate(waits)]
     if config.serving.certificate_file is not None:
         gates.insert(0, ServingGate(partial(_served, config.serving.certificate_file)))
     if api is not None:

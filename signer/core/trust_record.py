@@ -84,6 +84,10 @@ class TrustRecord:
             fresh[mark] = known if mine is None else replace(known, until=max(mine.until, known.until))
         return TrustRecord(_newest(fresh), other.rotation)
 
+    def only(self, marks: frozenset[str]) -> "TrustRecord":
+        """The part of it with these fingerprints; the rotation stays."""
+        return replace(self, roots={mark: known for mark, known in self.roots.items() if mark in marks})
+
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
         """The roots to trust because of what is remembered; ``pruned`` first forgets what is over."""

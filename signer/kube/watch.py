@@ -107,7 +107,7 @@ class Watch:
             except Silence:
                 # Usual where nothing ever happens: there are no bookmarks either. Opened anew, a dead one is found.
                 continue
-            except (ApiUnavailable, ValueError, KeyError, TypeError) as error:
+            except (ApiUnavailable, ValueError, KeyError, TypeError, AttributeError) as error:
                 await self._failed(error)
 
     def restart(self, why: str) -> None:
@@ -158,8 +158,9 @@ class Watch:
             token = metadata.get("continue") or ""
             if not token:
                 break
-        self._version = str(metadata.get("resourceVersion") or "")
         self._follower.listed(items)
+        # Not before: what the follower could not take must be listed again.
+        self._version = str(metadata.get("resourceVersion") or "")
         self.synced.set()
         if not self._failures:
             self._works()

@@ -64,6 +64,8 @@ class LiveBundle:
         self._looks = Rounds(self._look_at_all, self._pause)
         self._known: dict[str, IssuerInfo] = {}
         self._record = TrustRecord()
+        self.vouched: frozenset[str] = frozenset()
+        """Fingerprints of the roots that backends vouch for now."""
         self._bundle = TrustBundle.of(())
         self._dropped: tuple[Dropped, ...] = ()
         self._told: object = None
@@ -170,6 +172,7 @@ class LiveBundle:
     def _rebuild(self, record: TrustRecord) -> None:
         now, policy = self._clock.now(), self._policy
         roots, refused = vouched(self._known, policy, now)
+        self.vouched = frozenset(fingerprint(root.certificate) for root in roots)
         noted = record.vouched(roots)
         self._record = noted.pruned(now) if self.settled else noted
         composed = compose(roots, self._record, self._extras.common, policy, now)

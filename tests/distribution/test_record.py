@@ -158,6 +158,33 @@ async def test_a_rotation_reaches_every_replica(place: Place) -> None:
         assert (place.stored() or stored).rotation == rotation, "writing a root leaves the rotation alone"
 
 
+async def test_a_replica_that_remembers_more_does_not_write_it_back(place: Place) -> None:
+    """Its backend is down, so that it forgets nothing; what the leader takes away is not put there again and again."""
+    async with place.replica(A, leads=True) as one, place.replica(A) as other:
+        await until(lambda: place.holds(A), 5, "the record")
+        await one.shows(B)
+        await until(lambda: other.trusts(A, B), 5, "the other one to know")
+        other.bundle._known.clear()
+        other.backend.describing.fault = BackendUnavailable("down")
+        place.clock.advance(2 * HOUR)
+        await one.shows(B)
+        await until(lambda: place.holds(B), 5, "the old root to go")
+        found = place.kube.get("v1", "ConfigMap", NAME, place.namespace)["metadata"]["resourceVersion"]
+        await other.bundle.refresh()
+        await asyncio.sleep(2.0)
+        assert place.kube.get("v1", "ConfigMap", NAME, place.namespace)["metadata"]["resourceVersion"] == found
+
+
+@pytest.mark.parametrize(("text", "known"), [("not JSON", False), (encode(TrustRecord()), True)])
+async def test_whoever_begins_to_lead_reads_it_or_does_not_lead(place: Place, text: str, known: bool) -> None:
+    async with place.replica(A) as one:
+        await until(lambda: place.holds(A), 5, "the record")
+        await asyncio.to_thread(place.write, text)
+        assert await one.record.read() == known
+        await asyncio.to_thread(place.kube.delete, "v1", "ConfigMap", NAME, place.namespace)
+        assert await one.record.read(), "nobody has written one yet"
+
+
 async def test_since_when_a_root_is_everywhere(place: Place) -> None:
     async with place.replica(A, leads=True) as one:
         await until(lambda: place.holds(A), 5, "the record")

@@ -19,6 +19,7 @@ VERSIONS = ("v1", "v1beta1", "v1alpha1")
 _SECONDS = 5.0
 _LOOK_AGAIN = 300.0
 _PAUSE, _LAST_PAUSE = 0.5, 60.0
+_PACE = 1.0
 
 
 class ClusterBundle:
@@ -86,6 +87,10 @@ class ClusterBundle:
             self._news.clear()
             if self._leads.leads and self._differs():
                 await self._write(path, group_version)
+                # Whoever else writes it is not answered at the same pace.
+                await asyncio.sleep(_PACE)
+            else:
+                self._failures = 0
             if self._failures:
                 await asyncio.sleep(self._pause())
             else:
@@ -115,7 +120,7 @@ class ClusterBundle:
 
     async def _send(self, path: str, group_version: str) -> Answer:
         there = self._there
-        version = str(there["metadata"].get("resourceVersion", "")) if there else ""
+        version = str((there.get("metadata") or {}).get("resourceVersion", "")) if there else ""
         body = trust_bundle(group_version, self._wanted(), version)
         if there is None:
             return await self._api.post(f"{path}?fieldManager={MANAGER}", body, _SECONDS)

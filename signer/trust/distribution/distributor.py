@@ -131,7 +131,7 @@ class Distributor:
         except ApiUnavailable as error:
             self._tally.wrote("unavailable")
             return max(self._failed(name, str(error)), error.retry_after)
-        if answer.status in (200, 201):
+        if answer.status in (200, 201) and answer.body.get("metadata"):
             return self._succeeded(name, answer, held)
         return self._refused(name, answer)
 

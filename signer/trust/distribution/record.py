@@ -88,15 +88,19 @@ class SharedRecord:
             self._marks = marks
             self._news.set()
 
-    async def read(self) -> None:
-        """Read it now, for whoever must not act on what was true a while ago; within the time of one call."""
+    async def read(self) -> bool:
+        """Read it now, for whoever must not act on what was true a while ago; tell whether it is known, or known not to
+        be there. Within the time of one call."""
         try:
             answer = await self._api.call("GET", self._place.path, _SECONDS)
         except ApiUnavailable as error:
             self._failed(str(error))
-            return
-        if answer.status == 200:
-            self._take(answer.body)
+            return False
+        if answer.status not in (200, 404):
+            self._failed(f"HTTP {answer.status}: {reason_of(answer)}")
+            return False
+        self._take(answer.body if answer.status == 200 else None)
+        return not self._unreadable
 
     async def run(self) -> None:
         """Read and write for ever."""
@@ -156,8 +160,12 @@ class SharedRecord:
 
     def _wanted(self) -> TrustRecord:
         """What should be there: what all know; the leader also takes away, and says what is everywhere."""
-        stored = self._stored
-        known = self._bundle.record if stored is None else self._bundle.record.merged(stored)
+        stored, mine = self._stored, self._bundle.record
+        if not self._leads.leads and stored is not None:
+            # What others have put there and nobody here vouches for is theirs: writing it back would undo what the
+            # leader takes away.
+            return mine.only(self._bundle.vouched).merged(stored)
+        known = mine if stored is None else mine.merged(stored)
         if not self._leads.leads:
             return known
         now = self._clock.now()
@@ -175,7 +183,9 @@ class SharedRecord:
             return
         if answer.status in (200, 201):
             self._failures, self.fault, self._stored = 0, "", wanted
-            self._version = str(answer.body["metadata"].get("resourceVersion", ""))
+            self._version = str((answer.body.get("metadata") or {}).get("resourceVersion", ""))
+            # However fast others write: nobody is to answer them at the same pace.
+            await asyncio.sleep(_TICK)
         elif answer.status != 409:
             # At 409 somebody was faster: the watch brings what they wrote, and then there may be nothing left to add.
             self._failed(f"HTTP {answer.status}: {reason_of(answer)}")

@@ -112,6 +112,32 @@ class NamespaceGate:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyGate:
+    """The operator's own word lets the new root in: without the rotation it would be trusted by nobody.
+
+    Attributes:
+        backend: For the message.
+        pins: The only roots that the backend may vouch for; None means any.
+        distrust: Roots that nobody is to trust.
+    """
+
+    backend: str
+    pins: frozenset[str] | None
+    distrust: frozenset[str]
+
+    async def look(self, rotation: Rotation, record: TrustRecord, now: datetime) -> GateView:
+        """See ``Gate``."""
+        if rotation.new is None:
+            return OPEN
+        mark = fingerprint(rotation.new)
+        if mark in self.distrust:
+            return GateView(False, f"trust.distrust to name {mark} no longer; or abort")
+        if self.pins is not None and mark not in self.pins:
+            return GateView(False, f"backends.{self.backend}.pins to name the new root {mark}, on all signers")
+        return OPEN
+
+
+@dataclass(frozen=True, slots=True)
 class ServingGate:
     """The signer's own certificate leads to the new root, where it comes from files: nobody here can renew it.
 

@@ -5,11 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
+from cryptography import x509
 
 from signer.core.chain import fingerprint
 from signer.core.rotation import Phase, Rotation
 from signer.core.trust_record import KnownRoot, TrustRecord
-from signer.trust.rotation.gates import OPEN, AllGates, GateView, NamespaceGate, TimeGate, Waits
+from signer.trust.rotation.gates import (
+    OPEN,
+    AllGates,
+    GateView,
+    NamespaceGate,
+    PolicyGate,
+    ServingGate,
+    TimeGate,
+    Waits,
+)
 from tests.support.clock import DAY, HOUR, NOW, SECOND
 from tests.support.pki import make_ca
 
@@ -158,3 +168,43 @@ async def test_the_first_that_is_closed_speaks(views: tuple[GateView, ...], says
     gates = tuple(map(Fixed, views))
     assert await AllGates(gates).look(TRUSTING, NOBODY, NOW) == says
     assert sum(gate.looks for gate in gates) == asked
+
+
+MARK, OTHERS = fingerprint(NEW), fingerprint(OLD)
+
+
+@pytest.mark.parametrize(
+    ("pins", "distrust", "says"),
+    [
+        (None, frozenset(), ""),
+        (frozenset({OTHERS, MARK}), frozenset(), ""),
+        (frozenset({OTHERS}), frozenset(), f"backends.vault.pins to name the new root {MARK}, on all signers"),
+        (None, frozenset({MARK}), f"trust.distrust to name {MARK} no longer; or abort"),
+    ],
+)
+@pytest.mark.parametrize("rotation", [TRUSTING, SIGNING], ids=["trusting", "signing"])
+async def test_the_operators_own_word(
+    pins: frozenset[str] | None, distrust: frozenset[str], says: str, rotation: Rotation
+) -> None:
+    """Without the rotation a root that is not pinned, or distrusted, would be trusted by nobody."""
+    view = await PolicyGate("vault", pins, distrust).look(rotation, NOBODY, NOW)
+    assert view == (GateView(False, says) if says else OPEN)
+
+
+@pytest.mark.parametrize(
+    ("chain", "rotation", "is_open"),
+    [
+        ([make_ca("served", make_ca("old root")).certificate], SIGNING, False),
+        ([make_ca("served", make_ca("new root")).certificate], SIGNING, True),
+        ([make_ca("served", make_ca("old root")).certificate], TRUSTING, True),
+    ],
+)
+async def test_a_serving_certificate_from_files(
+    chain: Sequence[x509.Certificate], rotation: Rotation, is_open: bool
+) -> None:
+    """Nobody here renews it: while it leads to the old root, that must stay."""
+
+    async def read() -> Sequence[x509.Certificate]:
+        return chain
+
+    assert (await ServingGate(read).look(rotation, NOBODY, NOW)).open == is_open

@@ -172,3 +172,25 @@ async def test_what_the_operator_brings_is_not_made_here_instead(tmp_path: Path)
     assert {path.name for path in used.iterdir()} == before
     following = write(tmp_path / "next", cacerts(NEW_CA, [MIDDLE], [NEW]))
     assert await hands(used, following).prepare(replace(ROTATION, given=True)) == NEW.certificate
+
+
+async def test_no_other_roots_key_is_overwritten(tmp_path: Path) -> None:
+    """It may be the only copy of the key of the root that is in use."""
+    used = write(tmp_path / "ca", cacerts(OLD_CA, [], [OLD]))
+    offline = write(tmp_path / "offline", {"root-key.pem": b"the old one"})
+    with pytest.raises(RotationRefused, match=r"root-key\.pem exists; choose another directory"):
+        await hands(used).prepare(ROTATION)
+    assert (offline / "root-key.pem").read_bytes() == b"the old one"
+
+
+async def test_an_old_ca_that_was_put_back_is_not_cut_off(tmp_path: Path) -> None:
+    """Without its root it could not be loaded, and the new CA's key would be gone with the leftovers."""
+    used = write(tmp_path / "ca", cacerts(OLD_CA, [], [OLD]))
+    rotator = hands(used)
+    rotation = await through(rotator)
+    both = (used / "root-cert.pem").read_bytes()
+    write(used, {**cacerts(OLD_CA, [], [OLD]), "root-cert.pem": both})
+    before = {path.name: path.read_bytes() for path in used.iterdir()}
+    with pytest.raises(RotationRefused, match="somebody has put the old CA back"):
+        await rotator.retire(rotation)
+    assert {path.name: path.read_bytes() for path in used.iterdir()} == before
