@@ -157,14 +157,12 @@ class LocalRotator:
 
     def _made(self, rotation: Rotation) -> Files:
         """A new root and an intermediate; the root's key goes to a directory of the operator's, to be taken offline."""
-        offline = self._options.root_directory or Path(f"root-{rotation.id}")
+        # A directory of each rotation's own: another one may hold the only copy of the key of the root in use.
+        offline = (self._options.root_directory or Path()) / f"root-{rotation.id}"
         below = 1 if self._settings.mode == "intermediate" else 0
         plan = CaPlan(
             Path("staged"), Path("offline"), self._context.trust_domain, password=self._password(), path_length=below
         )
-        if self._options.root_directory is not None and (offline / ROOT_KEY).exists():
-            # It may be the only copy of the key of the root that is in use.
-            raise RotationRefused(f"--root-directory: {offline / ROOT_KEY} exists; choose another directory")
         made = plan_files(plan, self._context.clock.now())
         try:
             offline.mkdir(parents=True, exist_ok=True, mode=0o700)

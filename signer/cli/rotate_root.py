@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--issuer", default="", help="Vault: an issuer's name; cert-manager: KIND/NAME")
     group.add_argument("--root", type=Path, metavar="FILE", help="PEM, its root, where the CA does not show it")
     group.add_argument("--next-directory", type=Path, help="local CAs: a whole CA directory to take over")
-    group.add_argument("--root-directory", type=Path, help="local CAs: gets the new root's key (default: ./root-ID)")
+    group.add_argument("--root-directory", type=Path, help="local CAs: gets root-ID, with the new root's key")
     group.add_argument("--secret", default="", metavar="NAMESPACE/NAME", help="local CAs mounted from this Secret")
 
 

@@ -77,7 +77,7 @@ class RotateOptions:
         issuer: Its name at the CA, where somebody has made it already.
         root_file: PEM, its root, where the CA does not show it.
         next_directory: A whole CA directory to take over, where somebody has made one.
-        root_directory: Gets the root's key where this program makes the root.
+        root_directory: Gets a directory ``root-ID`` with the root's key, where this program makes the root.
         secret: ``NAMESPACE/NAME`` of the Secret that the CA's directory is mounted from.
     """
 

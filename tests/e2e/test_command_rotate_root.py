@@ -92,7 +92,8 @@ def test_all_the_way(scene: Scene) -> None:
     (old,) = scene.roots()
     names = {path.name for path in scene.ca.iterdir()}
     assert scene.rotate("start").code == 0
-    (new,) = x509.load_pem_x509_certificates((scene.folder / "offline" / "root-cert.pem").read_bytes())
+    (file,) = (scene.folder / "offline").glob("root-*/root-cert.pem")
+    (new,) = x509.load_pem_x509_certificates(file.read_bytes())
     for phase in ("signing", "done"):
         done = scene.rotate("advance", "--wait")
         assert (done.code, f": {phase} since " in done.out) == (0, True), done.err
@@ -142,7 +143,8 @@ def test_status_for_programs(scene: Scene) -> None:
     scene.configure(LONG)
     (old,) = scene.roots()
     started = scene.rotate("start", "-o", "json").json()
-    (new,) = x509.load_pem_x509_certificates((scene.folder / "offline" / "root-cert.pem").read_bytes())
+    (file,) = (scene.folder / "offline").glob("root-*/root-cert.pem")
+    (new,) = x509.load_pem_x509_certificates(file.read_bytes())
     shown = scene.status()
     assert started == shown
     rotation, gate = shown["rotation"], shown["gate"]
