@@ -1,7 +1,7 @@
 """Which namespaces hold what they should, and what to write next: a state without any I/O.
 
-Namespaces wait in line once, however often they change. One that somebody else keeps overwriting waits longer each
-time, so that two writers do not chase each other.
+Namespaces wait in line once, however often they change. One that somebody else keeps overwriting is left
+alone for a while, so that two writers do not chase each other.
 """
 
 from collections import deque
