@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from signer.app.build import Callers, build_backends, build_bundle, build_callers, build_deny, build_source
+from signer.app.build import build_backends, build_bundle, build_deny, build_source, shortest_default_ttl
+from signer.app.callers import Callers, build_callers
 from signer.app.duties import Duties, Ground, build_duties
 from signer.app.duties import parts as duty_parts
+from signer.app.policing import build_quotas, build_rules
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
+from signer.authz.ambient import ForOthers
 from signer.authz.deny import DenyService
-from signer.authz.own import OwnIdentity
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.ports import Backend, Clock
@@ -94,17 +96,21 @@ async def assemble(
     health.watch_breakers(lambda: {name: guarded.view() for name, guarded in guards.items()})
     callers = await build_callers(config, clock, _counter(metrics), issuer, lambda: pipeline.router.needs_pod_labels)
     limits = config.limits
+    health.add_notes(callers.notes)
+    quotas = build_quotas(config.quotas, shortest_default_ttl(config), clock)
     admission = Admission(limits.in_flight, limits.waiting, limits.patience.total_seconds())
     parts = Parts(
         admission=admission,
         authenticator=callers.authenticator,
-        authorizer=OwnIdentity(),
+        authorizer=ForOthers(callers.proxies, clock),
         router=build_router(config, guards),
         bundle=bundle,
         observer=Recorder(metrics, sinks.audit),
         clock=clock,
         tally=tally,
         deny=deny or NoDenials(),
+        rules=build_rules(config.rules).fault,
+        quota=quotas.take if quotas else lambda _: None,
     )
     pipeline = Pipeline(parts)
     service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
@@ -124,7 +130,11 @@ async def assemble(
         admin.add_token_endpoint(issuer.mint)
     _expiries(metrics, bundle, clock)
     metrics.lines(lambda: {"log": sinks.log.dropped, "audit": sinks.audit.dropped})
-    reload = Reload(loaded, read_again, lambda fresh: pipeline.use(build_router(fresh, guards)))
+
+    def use(fresh: Config) -> None:
+        pipeline.use(build_router(fresh, guards), build_rules(fresh.rules).fault)
+
+    reload = Reload(loaded, read_again, use)
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
     duties = await build_duties(Ground(config, bundle, backends, clock, metrics, health))
     watch = ClockWatch(clock, lambda _: metrics.clock_jumps.inc())

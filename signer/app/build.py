@@ -1,29 +1,18 @@
-"""Objects from the configuration: backends, callers, the source of the serving certificate."""
+"""Objects from the configuration: backends, the bundle, the source of the serving certificate."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import backends as registry
-from signer.authn.bearer import BearerAuthenticator, BearerPolicy, Judge
-from signer.authn.clusters import ByCluster
-from signer.authn.development import DevelopmentIssuer
-from signer.authn.pod_labels import WithPodLabels
-from signer.authn.token_review import ReviewPolicy, TokenReviewer
 from signer.authz.deny import DenyService
 from signer.config.deny import parse_deny_list
 from signer.config.load import Loaded
-from signer.config.model import Cluster, Config
+from signer.config.model import Config
 from signer.core.events import Meter
 from signer.core.globs import Globs
-from signer.core.identity import TrustDomain
-from signer.core.ports import Authenticator, Backend, Clock
+from signer.core.ports import Backend, Clock
 from signer.core.spec import BackendContext
 from signer.core.types import ServerNames
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
 from signer.observe.health import Health
 from signer.trust.bundle import LiveBundle
 from signer.trust.compose import TrustPolicy
@@ -31,14 +20,6 @@ from signer.trust.distribution.distributor import DistributionPlan
 from signer.trust.extras import ExtraRoots, ExtraRule
 from signer.trust.serving import PairSource
 from signer.trust.serving_sources import FromBackend, FromFiles, ServingPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Callers:
-    """How callers are proven: the authenticator of all clusters, and what must be closed at the end."""
-
-    authenticator: Authenticator
-    closers: list[Callable[[], Any]]
 
 
 def build_backends(loaded: Loaded, clock: Clock, meter: Callable[[str], Meter]) -> dict[str, Backend]:
@@ -81,65 +62,6 @@ def _server_names(config: Config) -> ServerNames:
     return ServerNames(tuple(config.serving.dns_names), tuple(config.serving.ip_addresses))
 
 
-async def build_callers(
-    config: Config,
-    clock: Clock,
-    count: Callable[[str], None],
-    issuer: DevelopmentIssuer | None,
-    labels_needed: Callable[[], bool] = lambda: False,
-) -> Callers:
-    """Connect to the API servers, or take the development issuer instead of all of them.
-
-    Args:
-        config: The configuration.
-        clock: Time.
-        count: Told where each verdict on a token came from.
-        issuer: Judges tokens instead of any API server.
-        labels_needed: Tells, at each call, whether routes look at the labels of callers' pods.
-
-    Raises:
-        NoCluster: A cluster has no usable connection configuration; what was opened for others is closed again.
-    """
-    authenticators: dict[str, Authenticator] = {}
-    async with AsyncExitStack() as opened:
-
-        def judged_by(judge: Judge) -> BearerAuthenticator:
-            bearer = BearerAuthenticator(judge, _bearer_policy(config), clock, count)
-            opened.push_async_callback(bearer.close)
-            return bearer
-
-        for index, cluster in enumerate(config.clusters):
-            if issuer is not None:
-                authenticators[cluster.id] = judged_by(issuer)
-                continue
-            api = await _connect(index, cluster, opened)
-            bearer = judged_by(_reviewer(config, cluster, api))
-            labelled = WithPodLabels(bearer, api, labels_needed, clock, config.authentication.timeout.total_seconds())
-            opened.push_async_callback(labelled.close)
-            authenticators[cluster.id] = labelled
-        return Callers(ByCluster(config.clusters[0].id, authenticators), [opened.pop_all().aclose])
-
-
-async def _connect(index: int, cluster: Cluster, opened: AsyncExitStack) -> KubeApi:
-    try:
-        api = await connect(cluster.kubeconfig, cluster.context)
-    except NoCluster as error:
-        raise type(error)(f"clusters.{index}.kubeconfig: {error}") from None
-    opened.push_async_callback(api.close)
-    return api
-
-
-def _reviewer(config: Config, cluster: Cluster, api: KubeApi) -> TokenReviewer:
-    settings = config.authentication
-    domain = TrustDomain(config.trust_domain)
-    return TokenReviewer(api, ReviewPolicy(cluster.id, domain, settings.audiences, settings.timeout.total_seconds()))
-
-
-def _bearer_policy(config: Config) -> BearerPolicy:
-    settings = config.authentication
-    return BearerPolicy(settings.audiences, settings.cache.total_seconds(), settings.concurrency)
-
-
 def build_bundle(config: Config, backends: Mapping[str, Backend], health: Health, clock: Clock) -> LiveBundle:
     """Make the trust bundle; nobody has been asked yet."""
     policy = trust_policy(config)
@@ -172,6 +94,12 @@ def longest_ttl(config: Config) -> timedelta:
     """The longest lifetime that any route allows."""
     base = config.certificates.max_ttl
     return max([base, *(route.profile.max_ttl or base for route in config.routes)])
+
+
+def shortest_default_ttl(config: Config) -> timedelta:
+    """The shortest lifetime that callers get by default: what quotas are reckoned by."""
+    base = config.certificates.default_ttl
+    return min([base, *(route.profile.default_ttl or base for route in config.routes)])
 
 
 async def build_deny(config: Config, clock: Clock) -> DenyService | None:

@@ -1,8 +1,8 @@
 """The configuration file, re-read when its contents change.
 
-Routes, profiles, workloads' lifetimes and the log's level change at once. The rest is wired into sockets, sessions and
-tasks: a change there is told, with the advice to restart. A file that cannot be used is refused with the reason, and
-nothing changes.
+Routes, rules, profiles, workloads' lifetimes and the log's level change at once. The rest is wired into sockets,
+sessions and tasks: a change there is told, with the advice to restart. A file that cannot be used is refused with the
+reason, and nothing changes.
 """
 
 import asyncio
@@ -87,6 +87,7 @@ def in_use(old: Config, new: Config) -> Config:
     """What a running server has taken over of ``new``; the next change is compared with that."""
     hot = {
         "routes": new.routes,
+        "rules": new.rules,
         # The grace ratio is wired into the source of the serving certificate.
         "certificates": new.certificates.model_copy(update={"grace_ratio": old.certificates.grace_ratio}),
         "logging": old.logging.model_copy(update={"level": new.logging.level}),

@@ -47,7 +47,7 @@ def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
     services = {f"backend-{name}": keep_running(backend) for name, backend in server.backends.items()}
     if server.deny is not None:
         services["deny-list"] = server.deny.run()
-    services |= {name: run() for name, run in server.duties.services.items()}
+    services |= {name: run() for name, run in (*server.duties.services.items(), *server.callers.services.items())}
     return services | {
         "trust-bundle": server.bundle.run(),
         "serving-certificate": server.serving.run(),

@@ -37,6 +37,8 @@ def _needs(config: Config, index: int) -> Iterator[_Need]:
     if any(route.match.pod_labels for route in config.routes):
         # While it is missing, no caller is answered.
         yield _Need(f"clusters.{index}", "istio-signer-pod-labels", [Right("get", "", "pods")])
+    if config.ambient.trusted_node_accounts:
+        yield _Need("ambient", "istio-signer-ambient", [Right(verb, "", "pods") for verb in ("get", "list", "watch")])
     if index == 0:
         yield from _duties(config)
 

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from signer.app.build import build_backends, build_callers
+from signer.app.build import build_backends
+from signer.app.callers import Callers, aliases_of, build_callers, domain_of
+from signer.app.policing import build_rules
 from signer.app.routing import build_guards, build_router
 from signer.authn.clusters import ByCluster
-from signer.authz.own import OwnIdentity
+from signer.authz.ambient import ForOthers
 from signer.cli.common import (
     OK,
     REFUSED,
@@ -26,7 +28,7 @@ from signer.cli.common import (
 from signer.config.durations import parse_duration, show_duration
 from signer.config.load import Loaded
 from signer.config.model import Config
-from signer.core.errors import IdentityRejected, SignerError, meaning
+from signer.core.errors import AuthenticationUnavailable, IdentityRejected, PolicyDenied, SignerError, meaning
 from signer.core.events import NoMeter
 from signer.core.identity import InvalidIdentity, SpiffeId
 from signer.core.types import Caller, Credentials, Grant, PodRef, Secret
@@ -36,6 +38,7 @@ from signer.kube.connect import NoCluster
 from signer.runtime.clock import SystemClock
 
 _ASSUMED = "assumed"
+_SYNC_SECONDS = 20.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class _Decision:
 
     grant: Grant
     route: Route
+    rule: str
     lifetime: timedelta
 
 
@@ -98,12 +102,14 @@ def _refused(error: SignerError, output: str) -> int:
 
 
 async def _explain(loaded: Loaded, args: argparse.Namespace) -> _Decision:
-    caller = await _caller(loaded, args)
-    grant = await OwnIdentity().authorize(caller, args.impersonate)
+    grant = await _grant(loaded, args)
+    allowed, why = build_rules(loaded.config.rules).verdict(grant)
+    if not allowed:
+        raise PolicyDenied(why)
     route = _router(loaded).route(grant, args.cert_signer)
     now = datetime.now(UTC)
     validity = decide(_ttl(args.ttl), route.profile.validity, now, None, 0.0)
-    return _Decision(grant, route, validity.not_after - now.replace(microsecond=0))
+    return _Decision(grant, route, why, validity.not_after - now.replace(microsecond=0))
 
 
 def _router(loaded: Loaded) -> Router:
@@ -112,19 +118,37 @@ def _router(loaded: Loaded) -> Router:
     return build_router(loaded.config, build_guards(loaded.config, backends, clock))
 
 
-async def _caller(loaded: Loaded, args: argparse.Namespace) -> Caller:
+async def _grant(loaded: Loaded, args: argparse.Namespace) -> Grant:
     if args.identity:
-        return await _assumed(loaded.config, _identity(args.identity), args.cluster_id, _labels(args.pod_label))
+        if args.impersonate:
+            raise Failure("--impersonate goes with --token-file: the pod that a token names decides about it", USAGE)
+        labels = _labels(args.pod_label)
+        caller = await _assumed(loaded.config, _identity(args.identity), args.cluster_id, labels)
+        return Grant(caller.identity, caller)
     if args.pod_label:
         raise Failure("--pod-label goes with --identity; a token's pod has its own labels, and they are read", USAGE)
     needed = any(route.match.pod_labels for route in loaded.config.routes)
     callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None, lambda: needed)
+    following = [asyncio.create_task(follow()) for follow in callers.services.values()]
     try:
-        token = Secret(read_text(args.token_file, "--token-file"))
-        return await callers.authenticator.authenticate(Credentials(token, args.cluster_id))
+        return await _granted(callers, args)
     finally:
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
         for close in callers.closers:
             await close()
+
+
+async def _granted(callers: Callers, args: argparse.Namespace) -> Grant:
+    token = Secret(read_text(args.token_file, "--token-file"))
+    try:
+        async with asyncio.timeout(_SYNC_SECONDS):
+            await asyncio.gather(*(known.wait() for known in callers.synced))
+    except TimeoutError:
+        raise AuthenticationUnavailable("; ".join(note.text for note in callers.notes())) from None
+    caller = await callers.authenticator.authenticate(Credentials(token, args.cluster_id))
+    return await ForOthers(callers.proxies, SystemClock()).authorize(caller, args.impersonate)
 
 
 class _Assume:
@@ -139,12 +163,14 @@ class _Assume:
 
 async def _assumed(config: Config, identity: SpiffeId, cluster: str, labels: dict[str, str]) -> Caller:
     """Assume an identity, but none that the server could not prove."""
-    if identity.trust_domain.name != config.trust_domain:
-        domain = identity.trust_domain
-        raise IdentityRejected(f"it is of trust domain {domain}; every caller here is of {config.trust_domain}")
+    domains = {domain_of(cluster, config) for cluster in config.clusters}
+    if identity.trust_domain not in domains:
+        known = " or ".join(sorted(map(str, domains)))
+        raise IdentityRejected(f"it is of trust domain {identity.trust_domain}; every caller here is of {known}")
     pod = PodRef(_ASSUMED, _ASSUMED, None, tuple(sorted(labels.items()))) if labels else None
     clusters = {c.id: _Assume(identity, c.id, pod) for c in config.clusters}
-    return await ByCluster(config.clusters[0].id, clusters).authenticate(Credentials(None, cluster))
+    by_cluster = ByCluster(config.clusters[0].id, clusters, aliases=aliases_of(config))
+    return await by_cluster.authenticate(Credentials(None, cluster))
 
 
 def _identity(text: str) -> SpiffeId:
@@ -179,6 +205,8 @@ def _facts(decision: _Decision) -> dict[str, Any]:
         "proven_by": caller.method,
         "cluster": caller.cluster,
         "pod": dataclasses.asdict(caller.pod) if caller.pod else None,
+        "impersonated": decision.grant.impersonated,
+        "rule": decision.rule,
         "route": route.name,
         "backends": [backend.name for backend in route.backends],
         "lifetime_seconds": int(decision.lifetime.total_seconds()),
@@ -195,6 +223,7 @@ def _lines(decision: _Decision) -> dict[str, str]:
         "proven by": facts["proven_by"],
         "cluster": facts["cluster"],
         "pod": _pod(decision.grant.caller),
+        "rule": facts["rule"],
         "route": facts["route"],
         "backends": ", ".join(facts["backends"]),
         "lifetime": f"{show_duration(decision.lifetime)}, or less if the CA ends earlier",

@@ -3,10 +3,11 @@
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
+from signer.config.callers import Ambient, Quotas, RuleSections
 from signer.config.fields import (
     Address,
     CacheDuration,
@@ -31,6 +32,9 @@ class Listen(Section):
     """For probes and metrics, plain HTTP."""
 
 
+TrustDomainName: TypeAlias = Annotated[str, AfterValidator(lambda text: TrustDomain.configured(text).name)]
+
+
 class Cluster(Section):
     """An API server whose tokens are accepted; the first one is the local cluster."""
 
@@ -42,6 +46,12 @@ class Cluster(Section):
     """A context of that file; none means its current one."""
     tokens: Literal["review"] = "review"
     """How tokens are judged: ``review`` asks the API server (TokenReview)."""
+    aliases: list[Annotated[str, Field(min_length=1)]] = []
+    """More values of ``clusterid`` that mean this cluster."""
+    trust_domain: TrustDomainName | None = None
+    """Of this cluster's callers; none means the mesh's."""
+    audiences: list[Annotated[str, Field(min_length=1)]] = []
+    """Its tokens must be for one of these; none given means ``authentication.audiences``."""
 
     @model_validator(mode="after")
     def _context_of_a_file(self) -> "Cluster":
@@ -61,6 +71,9 @@ class Authentication(Section):
     """For one TokenReview, its retries included; and for reading one pod, where routes have ``pod_labels``."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     """TokenReviews at once."""
+    outage: Duration = timedelta(minutes=5)
+    """How long pods that are known are believed while their API server cannot be watched; then callers that act for
+    others are told to come back."""
 
 
 class Deny(Section):
@@ -236,12 +249,16 @@ class Shutdown(Section):
 class Config(Section):
     """The whole configuration."""
 
-    trust_domain: Annotated[str, AfterValidator(lambda text: TrustDomain.configured(text).name)] = "cluster.local"
+    trust_domain: TrustDomainName = "cluster.local"
     """Must be MeshConfig.trustDomain."""
     listen: Listen = Listen()
     clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster()]
     """The API servers whose tokens are accepted; the first one is the local cluster."""
     authentication: Authentication = Authentication()
+    ambient: Ambient = Ambient()
+    rules: RuleSections = []
+    """Which callers are served; the first match decides. None means all that are proven."""
+    quotas: Quotas = Quotas()
     deny: Deny = Deny()
     backends: Annotated[dict[str, BackendSection], Field(min_length=1)]
     """Name -> its settings; ``type`` says which kind."""
@@ -270,8 +287,9 @@ class Config(Section):
     def _consistent(self) -> "Config":
         if not self.routes and len(self.backends) > 1:
             raise ValueError("with several backends, routes must say which one signs for whom")
-        if len({c.id for c in self.clusters}) < len(self.clusters):
-            raise ValueError("two clusters have the same id")
+        names = [name for c in self.clusters for name in (c.id, *c.aliases)]
+        if len(set(names)) < len(names):
+            raise ValueError("two clusters have the same id or alias")
         if self.distribution.enabled and self.trust.record_file is not None:
             raise ValueError(
                 "trust.record_file is for signers without distribution: with it the record is in the ConfigMap"

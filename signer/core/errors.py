@@ -5,6 +5,7 @@
     ├── ImpersonationDenied         the caller may not act for that identity
     ├── AuthenticationUnavailable   the credential could not be judged (API server down, slow or confused)
     ├── Overloaded                  too much in flight
+    ├── QuotaExceeded               more certificates for this caller than its quota
     ├── CsrMalformed                the CSR is not one well-formed, self-signed CSR
     ├── CsrRejected                 the CSR asks for what policy does not allow
     │   └── IdentityRejected        ... in its names
@@ -69,6 +70,10 @@ class AuthenticationUnavailable(SignerError):
 
 class Overloaded(SignerError):
     """The in-flight cap was reached and its short wait ran out."""
+
+
+class QuotaExceeded(SignerError):
+    """The caller's identity, node or namespace has had its certificates for now; others are served meanwhile."""
 
 
 class CsrMalformed(SignerError):
@@ -152,6 +157,7 @@ MEANINGS: dict[type[SignerError], Meaning] = {
     ImpersonationDenied: Meaning(Code.UNAUTHENTICATED, _NOT_PROVEN, False),
     AuthenticationUnavailable: Meaning(Code.UNAVAILABLE, "authentication is unavailable, try again", True),
     Overloaded: Meaning(Code.RESOURCE_EXHAUSTED, "the server is overloaded, try again", True),
+    QuotaExceeded: Meaning(Code.RESOURCE_EXHAUSTED, "too many requests, try again later", True),
     CsrMalformed: Meaning(Code.INVALID_ARGUMENT, "the CSR is malformed", False),
     CsrRejected: Meaning(Code.INVALID_ARGUMENT, "the CSR is not acceptable", False, "CSR_ERROR"),
     IdentityRejected: Meaning(Code.INVALID_ARGUMENT, "the CSR is not acceptable", False),

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from signer.core.chain import layout
 from signer.core.csr import parse_csr
@@ -27,6 +28,9 @@ from signer.issue.signing import Signing, SigningParts
 from signer.issue.tally import NoTally, Tally
 from signer.issue.trace import Trace
 
+Verdict: TypeAlias = Callable[[Grant], str | None]
+"""Says, for operators only, why a grant is denied by the rules; None if it is not."""
+
 # What running out of time means, by the stage it happened in: an agent must not take a slow API server for a refusal.
 TIMEOUTS: dict[str, type[SignerError]] = {
     "admission": Overloaded,
@@ -44,6 +48,8 @@ class Parts:
     Attributes:
         chance: A source of numbers in [0, 1) for the jitter of pauses.
         tally: Told what happens on the way to the backends.
+        rules: The operator's rules on callers.
+        quota: Counts a certificate that is to be made, or raises QuotaExceeded.
         deny: Asked before anything is remembered or signed, so that nobody who is denied shares an answer.
     """
 
@@ -58,6 +64,8 @@ class Parts:
     chance: Callable[[], float] = random.random
     tally: Tally = field(default_factory=NoTally)
     deny: Denials = field(default_factory=NoDenials)
+    rules: Verdict = lambda _: None
+    quota: Callable[[Grant], None] = lambda _: None
 
 
 class Pipeline:
@@ -67,11 +75,13 @@ class Pipeline:
         self._parts = parts
         self._signing = Signing(SigningParts(parts.bundle, parts.clock, parts.tally, parts.chance))
         self.router = parts.router
-        """The rules in use."""
+        """The routes in use."""
+        self._rules = parts.rules
 
-    def use(self, router: Router) -> None:
-        """Route by other rules from the next request on."""
+    def use(self, router: Router, rules: Verdict | None = None) -> None:
+        """Route, and judge callers, by other rules from the next request on; without ``rules`` those stay."""
         self.router = router
+        self._rules = rules or self._rules
         self._signing.new_routes()
 
     async def issue(self, request: IssueRequest) -> tuple[str, ...]:
@@ -126,7 +136,9 @@ class Pipeline:
             trace.to("policy")
             checked = check_csr(parsed, grant.identity)
             refuse(parts.deny.order_fault(grant, checked))
+            refuse(self._rules(grant))
             route = self._route(grant, request.signer_name, outcome)
+            parts.quota(grant)
             chain = await self._signing.sign(route, Order(request, grant, checked, ends), trace)
             describe_leaf(outcome, chain)
             parts.deny.issued(grant, checked, chain.leaf.serial_number)

@@ -21,10 +21,24 @@ class TokenBucket:
 
     def take(self) -> bool:
         """Take one token, if there is one."""
-        now = self._clock.monotonic()
-        self._level = min(self._burst, self._level + max(0.0, now - self._at) * self._rate)
-        self._at = now
-        if self._level < 1.0:
+        if not self.ready:
             return False
         self._level -= 1.0
         return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a token to take."""
+        return self._now() >= 1.0
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds all that it can, as a new one does."""
+        return self._now() >= self._burst
+
+    def _now(self) -> float:
+        """Let in what has come since it was looked at last; give the tokens there are."""
+        now = self._clock.monotonic()
+        self._level = min(self._burst, self._level + max(0.0, now - self._at) * self._rate)
+        self._at = now
+        return self._level

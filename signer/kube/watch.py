@@ -41,8 +41,8 @@ _LAST_PAUSE = 10.0
 class Follower(Protocol):
     """Whoever wants to know. Called on the event loop; must not block and must not raise."""
 
-    def listed(self, objects: list[Manifest]) -> None:
-        """All objects, as of now: what is not among them is gone."""
+    def listed(self, objects: list[Any]) -> None:
+        """All objects, as ``slim`` left them, as of now: what is not among them is gone."""
         ...
 
     def changed(self, kind: str, item: Manifest) -> None:
@@ -63,6 +63,8 @@ class Watch:
         selector: Of labels or fields, as query parameters.
         follower: Told of everything.
         restarted: Called whenever the watch has to be opened again after a fault.
+        slim: Takes of each listed object what the follower needs, page by page: whole objects of a large collection
+            would fill the memory before the follower sees the first.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class Watch:
         selector: dict[str, str],
         follower: Follower,
         restarted: Callable[[], None] = lambda: None,
+        slim: Callable[[Manifest], Any] = lambda item: item,
     ) -> None:
         self._api = api
+        self._slim = slim
         self._path = path
         self._selector = selector
         self._follower = follower
@@ -148,13 +152,13 @@ class Watch:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
 
     async def _list(self) -> None:
-        items: list[Manifest] = []
+        items: list[Any] = []
         token = ""
         while True:
             query = {**self._selector, "limit": str(PAGE)} | ({"continue": token} if token else {})
             answer = await self._api.call("GET", f"{self._path}?{urlencode(query)}", LIST_SECONDS, limit=LIST_BYTES)
             metadata = _success(answer).get("metadata") or {}
-            items += answer.body.get("items") or []
+            items += map(self._slim, answer.body.get("items") or [])
             token = metadata.get("continue") or ""
             if not token:
                 break

@@ -120,7 +120,7 @@ UNAUTHENTICATED = [
         "impersonation of oneself",
         hints(ImpersonatedIdentity="spiffe://cluster.local/ns/payments/sa/api"),
         "ImpersonationDenied",
-        "no caller is trusted",
+        "is no trusted node account",
     ),
     Row("500 KB of impersonation", hints(ImpersonatedIdentity="x" * 500_000), "ImpersonationDenied", "to act for 'xxx"),
 ]

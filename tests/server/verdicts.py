@@ -14,6 +14,7 @@ PUBLIC: dict[str, tuple[str, str]] = {
     "AuthenticationFailed": ("UNAUTHENTICATED", "request authentication failure"),
     "ImpersonationDenied": ("UNAUTHENTICATED", "request authentication failure"),
     "AuthenticationUnavailable": ("UNAVAILABLE", "authentication is unavailable, try again"),
+    "QuotaExceeded": ("RESOURCE_EXHAUSTED", "too many requests, try again later"),
     "Overloaded": ("RESOURCE_EXHAUSTED", "the server is overloaded, try again"),
     "CsrMalformed": ("INVALID_ARGUMENT", "the CSR is malformed"),
     "CsrRejected": ("INVALID_ARGUMENT", "the CSR is not acceptable"),

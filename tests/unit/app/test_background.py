@@ -92,7 +92,7 @@ def backend_service(backend: FakeBackend) -> Coroutine[Any, Any, None]:
     other = SimpleNamespace(run=asyncio.Event().wait)
     parts = dict.fromkeys(("bundle", "serving", "reload", "clock_watch"), other)
     duties = SimpleNamespace(services={})
-    given = SimpleNamespace(backends={"vault": backend}, deny=None, duties=duties, **parts)
+    given = SimpleNamespace(backends={"vault": backend}, deny=None, duties=duties, callers=duties, **parts)
     services = app._services(given)  # type: ignore[arg-type]
     service = services.pop("backend-vault")
     for unused in services.values():

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from signer.app import build
-from signer.app.build import backend_context, build_callers
+from signer.app import callers
+from signer.app.build import backend_context
+from signer.app.callers import build_callers
 from signer.app.routing import build_router
 from signer.config.model import BackendSection, Cluster, Config, RouteSection, Serving
 from signer.core.events import NoMeter
@@ -39,7 +40,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
             raise NoCluster("broken")
         return made
 
-    monkeypatch.setattr(build, "connect", connect)
+    monkeypatch.setattr(callers, "connect", connect)
     return made
 
 
@@ -76,9 +77,9 @@ def test_a_route_to_a_new_backend() -> None:
 
 async def test_callers_are_closed_at_the_end(api: FakeApi) -> None:
     """And not before."""
-    callers = await build_callers(_CONFIG, FakeClock(), lambda _: None, None)
+    built = await build_callers(_CONFIG, FakeClock(), lambda _: None, None)
     assert api.closed == 0
-    for close in callers.closers:
+    for close in built.closers:
         await close()
     assert api.closed == 1
 

@@ -3,7 +3,7 @@
 import pytest
 
 from signer.authn.clusters import ByCluster
-from signer.core.errors import AuthenticationFailed
+from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from tests.support.fakes import FakeAuthenticator, credentials
 
 
@@ -24,3 +24,44 @@ async def test_unknown(cluster: str) -> None:
         await clusters.authenticate(credentials(cluster=cluster))
     assert refusal.value.reason.isprintable()
     assert len(refusal.value.reason) < 400
+
+
+async def test_what_is_put_and_dropped() -> None:
+    """Known from the next call on, and unknown again; what the configuration has is not replaced."""
+    local, east, other = FakeAuthenticator(), FakeAuthenticator(), FakeAuthenticator()
+    clusters = ByCluster("Kubernetes", {"Kubernetes": local})
+    clusters.put("east", east)
+    clusters.put("Kubernetes", other)
+    for cluster in ("", "Kubernetes", "east"):
+        await clusters.authenticate(credentials(cluster=cluster))
+    assert (local.switch.calls, east.switch.calls, other.switch.calls) == (2, 1, 0)
+    for _ in range(2):
+        clusters.drop("east")
+    clusters.drop("Kubernetes")
+    await clusters.authenticate(credentials())
+    with pytest.raises(AuthenticationFailed, match="unknown cluster 'east'"):
+        await clusters.authenticate(credentials(cluster="east"))
+
+
+async def test_a_broken_cluster_is_no_bad_token() -> None:
+    """The agent tries again, until it is mended."""
+    clusters = ByCluster("Kubernetes", {"Kubernetes": FakeAuthenticator()})
+    clusters.put_broken("east", "no connection")
+    with pytest.raises(AuthenticationUnavailable, match="cluster 'east' cannot be asked: no connection"):
+        await clusters.authenticate(credentials(cluster="east"))
+    clusters.put("east", FakeAuthenticator())
+    await clusters.authenticate(credentials(cluster="east"))
+
+
+async def test_aliases() -> None:
+    """Each stands for an id, of whatever kind; it wins over an id that a secret brings."""
+    local, east, thief = FakeAuthenticator(), FakeAuthenticator(), FakeAuthenticator()
+    aliases = {"Kubernetes": "home", "old-east": "east", "chain": "old-east"}
+    clusters = ByCluster("home", {"home": local}, aliases=aliases)
+    clusters.put("east", east)
+    clusters.put("Kubernetes", thief)
+    for cluster in ("", "home", "Kubernetes", "old-east"):
+        await clusters.authenticate(credentials(cluster=cluster))
+    assert (local.switch.calls, east.switch.calls, thief.switch.calls) == (3, 1, 0)
+    with pytest.raises(AuthenticationFailed, match="unknown cluster 'chain'"):
+        await clusters.authenticate(credentials(cluster="chain"))

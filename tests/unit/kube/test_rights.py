@@ -31,6 +31,7 @@ RIGHTS: dict[str, list[Right]] = {
         Right("approve", GROUP, "signers", name="clusterissuers.cert-manager.io/istio-ca"),
     ],
     "pod-labels": [Right("get", "", "pods")],
+    "ambient": [Right(verb, "", "pods") for verb in ("get", "list", "watch")],
 }
 
 

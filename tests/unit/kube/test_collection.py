@@ -1,0 +1,178 @@
+"""Pods and service accounts known from a watch: who runs where, what is gone, what is not known yet."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.collection import MAX_GONE, Vanished
+from signer.kube.pods import Account, Pods, account_of, pod_of
+from tests.support.waiting import settle
+
+NOW = 1_000.0
+PLACE = ("node-0", "shop", "cart")
+
+
+def manifest(name: str = "cart-0", uid: str = "uid-0", **over: Any) -> dict[str, Any]:
+    """A pod as the API server has it."""
+    metadata = {"namespace": "shop", "name": name, "uid": uid, **over.get("metadata", {})}
+    spec = {"serviceAccountName": "cart", "nodeName": "node-0", **over.get("spec", {})}
+    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": over.get("phase", "Running")}}
+
+
+def ending(end: str) -> dict[str, Any]:
+    """A pod that somebody has deleted."""
+    return manifest(metadata={"deletionTimestamp": end})
+
+
+class FakeApi:
+    """Gives the same answer to every question."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer: Answer | ApiUnavailable = Answer(404, {})
+
+    async def call(self, method: str, path: str, timeout: float) -> Answer:
+        """Note the question."""
+        assert method == "GET"
+        self.asked.append(path)
+        await asyncio.sleep(0)
+        if isinstance(self.answer, ApiUnavailable):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def pods(api: FakeApi) -> Pods:
+    """Nothing is waited for."""
+    return Pods(api, patience=0.0)  # type: ignore[arg-type]
+
+
+def test_what_is_taken_of_a_pod() -> None:
+    """And of one that says less."""
+    pod = pod_of(ending("1970-01-01T00:16:40Z"))
+    assert (pod.node, pod.service_account, pod.finished, pod.ends) == ("node-0", "cart", False, 1000.0)
+    bare = pod_of({"metadata": {"namespace": "n", "name": "p", "uid": "u"}, "spec": {}})
+    assert (bare.node, bare.service_account, bare.finished, bare.ends) == ("", "default", False, None)
+    assert account_of(manifest()) == Account("shop", "cart-0", "uid-0")
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_finished_pod_runs_nowhere(pods: Pods, phase: str) -> None:
+    """From its event on."""
+    pods.changed("ADDED", manifest())
+    assert pods.runs_on(*PLACE, NOW)
+    pods.changed("MODIFIED", manifest(phase=phase))
+    assert not pods.runs_on(*PLACE, NOW)
+    pods.changed("DELETED", manifest(phase=phase))
+    assert len(pods) == 0
+
+
+def test_a_pod_lives_through_its_grace(pods: Pods) -> None:
+    """And no longer, whether or not its node tells that it is gone."""
+    pods.changed("ADDED", manifest())
+    pods.changed("MODIFIED", ending("1970-01-01T00:16:41Z"))
+    assert pods.runs_on(*PLACE, NOW)
+    assert not pods.runs_on(*PLACE, NOW + 1)
+    pods.changed("DELETED", ending("1970-01-01T00:16:41Z"))
+    assert not pods.runs_on(*PLACE, NOW)
+
+
+@pytest.mark.parametrize("place", [("node-1", "shop", "cart"), ("node-0", "shop2", "cart"), ("node-0", "shop", "car")])
+def test_only_there(pods: Pods, place: tuple[str, str, str]) -> None:
+    """Exactly: node, namespace and account."""
+    pods.changed("ADDED", manifest())
+    assert not pods.runs_on(*place, NOW)
+
+
+def test_two_of_one_account_on_a_node(pods: Pods) -> None:
+    """The second holds when the first goes; a new list forgets both."""
+    pods.changed("ADDED", manifest("cart-0", "uid-0"))
+    pods.changed("ADDED", manifest("cart-1", "uid-1"))
+    pods.changed("MODIFIED", manifest("cart-1", "uid-1"))
+    pods.changed("DELETED", manifest("cart-0", "uid-0"))
+    assert pods.runs_on(*PLACE, NOW)
+    pods.changed("DELETED", manifest("cart-1", "uid-1"))
+    assert not pods.runs_on(*PLACE, NOW)
+    pods.changed("ADDED", manifest())
+    pods.listed([])
+    assert not pods.runs_on(*PLACE, NOW)
+
+
+async def test_a_known_pod_costs_no_question(pods: Pods, api: FakeApi) -> None:
+    """From the list."""
+    pods.listed([pod_of(manifest())])
+    assert (await pods.resolve("shop", "cart-0", "uid-0")).node == "node-0"
+    assert api.asked == []
+
+
+async def test_what_is_gone_is_asked_for_once(pods: Pods, api: FakeApi) -> None:
+    """A UID never comes back, so a dead token's flood costs one question; many at once share it."""
+    tries = [pods.resolve("shop", "cart-0", "uid-0") for _ in range(20)]
+    assert all(isinstance(r, Vanished) for r in await asyncio.gather(*tries, return_exceptions=True))
+    with pytest.raises(Vanished):
+        await pods.resolve("shop", "cart-0", "uid-0")
+    assert api.asked == ["/api/v1/namespaces/shop/pods/cart-0"]
+
+
+async def test_a_deleted_pod_is_gone_without_a_question(pods: Pods, api: FakeApi) -> None:
+    """Its event has said so."""
+    pods.changed("ADDED", manifest())
+    pods.changed("DELETED", manifest())
+    with pytest.raises(Vanished):
+        await pods.resolve("shop", "cart-0", "uid-0")
+    assert api.asked == []
+
+
+async def test_a_pod_of_the_same_name_is_another_one(pods: Pods, api: FakeApi) -> None:
+    """The API server decides: the watch may lag behind a pod that was made again."""
+    pods.changed("ADDED", manifest(uid="uid-0"))
+    api.answer = Answer(200, manifest(uid="uid-1"))
+    assert (await pods.resolve("shop", "cart-0", "uid-1")).uid == "uid-1"
+    with pytest.raises(Vanished):
+        await pods.resolve("shop", "cart-0", "uid-2")
+
+
+async def test_no_answer_is_no_refusal(pods: Pods, api: FakeApi) -> None:
+    """Nor is what is no pod."""
+    for answer in (ApiUnavailable("down"), Answer(403, {}), Answer(200, {"kind": "Status"})):
+        api.answer = answer
+        with pytest.raises(ApiUnavailable):
+            await pods.resolve("shop", "cart-0", "uid-0")
+    api.answer = Answer(200, manifest())
+    assert (await pods.resolve("shop", "cart-0", "uid-0")).uid == "uid-0"
+
+
+async def test_a_lagging_watch_is_waited_for(api: FakeApi) -> None:
+    """And whoever waited leaves nothing behind."""
+    pods = Pods(api, patience=5.0)  # type: ignore[arg-type]
+    waiting = asyncio.create_task(pods.resolve("shop", "cart-0", "uid-0"))
+    placed = asyncio.create_task(pods.comes_to(*PLACE, NOW, 5.0))
+    await settle()
+    pods.changed("ADDED", manifest(spec={"nodeName": ""}))
+    assert (await waiting).uid == "uid-0"
+    assert not placed.done()
+    pods.changed("MODIFIED", manifest())
+    assert await placed
+    assert (api.asked, pods._waiting) == ([], {})
+
+
+async def test_a_list_wakes_who_waits(pods: Pods) -> None:
+    """As events do."""
+    placed = asyncio.create_task(pods.comes_to(*PLACE, NOW, 5.0))
+    await settle()
+    pods.listed([pod_of(manifest())])
+    assert await placed
+
+
+def test_the_memory_of_what_is_gone_is_bounded(pods: Pods) -> None:
+    """The oldest go first."""
+    for number in range(MAX_GONE + 5):
+        pods._forget_uid(str(number))
+    assert (len(pods._gone), "4" in pods._gone, "5" in pods._gone) == (MAX_GONE, False, True)
