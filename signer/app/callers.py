@@ -6,9 +6,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from signer.app.offline import Issuers
 from signer.authn.bearer import BearerAuthenticator, BearerPolicy, Judge
 from signer.authn.clusters import ByCluster
 from signer.authn.development import DevelopmentIssuer
+from signer.authn.live_pod import LivePods
+from signer.authn.offline import OfflineJudge, OfflinePolicy
 from signer.authn.pod_labels import WithPodLabels
 from signer.authn.token_review import ReviewPolicy, TokenReviewer
 from signer.authz.ambient import NodeProxies
@@ -130,11 +133,15 @@ async def _connect(index: int, cluster: Cluster, opened: AsyncExitStack) -> Kube
 def _authenticator(cluster: Cluster, api: KubeApi, ground: Ground) -> Authenticator:
     """One cluster's: its judge, its pods where somebody acts for them, and the labels of callers' pods."""
     trusted = ground.config.ambient.trusted_node_accounts
-    if trusted:
-        pods = Pods(api)
+    offline = cluster.tokens == "offline"
+    pods = Pods(api) if trusted or offline else None
+    if pods is not None:
         ground.follow(cluster.id, "pods", pods)
         ground.proxies[cluster.id] = NodeProxies(frozenset(trusted), pods, ground.tolerance)
-    bearer = _judged_by(_reviewer(cluster, api, ground.config), cluster, ground)
+    judge: Judge = _reviewer(cluster, api, ground.config)
+    if offline and pods is not None:
+        judge = _offline(cluster, api, pods, judge, ground)
+    bearer = _judged_by(judge, cluster, ground)
     timeout = ground.config.authentication.timeout.total_seconds()
     labelled = WithPodLabels(bearer, api, ground.labels_needed, ground.clock, timeout)
     ground.opened.push_async_callback(labelled.close)
@@ -143,7 +150,9 @@ def _authenticator(cluster: Cluster, api: KubeApi, ground: Ground) -> Authentica
 
 def _judged_by(judge: Judge, cluster: Cluster, ground: Ground) -> BearerAuthenticator:
     settings = ground.config.authentication
-    policy = BearerPolicy(_audiences(cluster, ground.config), settings.cache.total_seconds(), settings.concurrency)
+    # Offline there is no far side to spare: what is remembered would only outlive a deleted pod.
+    cache = 0.0 if cluster.tokens == "offline" else settings.cache.total_seconds()
+    policy = BearerPolicy(_audiences(cluster, ground.config), cache, settings.concurrency)
     bearer = BearerAuthenticator(judge, policy, ground.clock, ground.count)
     ground.opened.push_async_callback(bearer.close)
     return bearer
@@ -154,6 +163,18 @@ def _reviewer(cluster: Cluster, api: KubeApi, config: Config) -> TokenReviewer:
     return TokenReviewer(
         api, ReviewPolicy(cluster.id, domain_of(cluster, config), _audiences(cluster, config), timeout)
     )
+
+
+def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, ground: Ground) -> OfflineJudge:
+    accounts = Accounts(api)
+    ground.follow(cluster.id, "service-accounts", accounts)
+    issuers = Issuers(cluster, api, ground.config.authentication.timeout.total_seconds(), ground.clock)
+    ground.services[f"issuer-{cluster.id}"] = issuers.run
+    ground.synced.append(issuers.known)
+    ground.opened.push_async_callback(issuers.close)
+    domain, audiences = domain_of(cluster, ground.config), _audiences(cluster, ground.config)
+    live = LivePods(pods, accounts, ground.clock, ground.tolerance)
+    return OfflineJudge(OfflinePolicy(cluster.id, domain, audiences, issuers.keys), live, fallback, ground.clock)
 
 
 def domain_of(cluster: Cluster, config: Config) -> TrustDomain:

@@ -37,6 +37,9 @@ def _needs(config: Config, index: int) -> Iterator[_Need]:
     if any(route.match.pod_labels for route in config.routes):
         # While it is missing, no caller is answered.
         yield _Need(f"clusters.{index}", "istio-signer-pod-labels", [Right("get", "", "pods")])
+    if config.clusters[index].tokens == "offline":
+        followed = [Right(verb, "", kind) for kind in ("pods", "serviceaccounts") for verb in ("get", "list", "watch")]
+        yield _Need(f"clusters.{index}.tokens", "istio-signer-offline-tokens", followed)
     if config.ambient.trusted_node_accounts:
         yield _Need("ambient", "istio-signer-ambient", [Right(verb, "", "pods") for verb in ("get", "list", "watch")])
     if index == 0:

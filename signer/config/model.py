@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -32,7 +33,25 @@ class Listen(Section):
     """For probes and metrics, plain HTTP."""
 
 
+def _jwks_uri(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.hostname or (parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost")):
+        raise ValueError("write the https URL of a JSON Web Key Set")
+    return text
+
+
 TrustDomainName: TypeAlias = Annotated[str, AfterValidator(lambda text: TrustDomain.configured(text).name)]
+
+
+class Issuer(Section):
+    """Who signs service-account tokens, where that is not the API server's own word."""
+
+    issuer: Annotated[str, Field(min_length=1)]
+    """The tokens' ``iss``, exactly."""
+    jwks_uri: Annotated[str, AfterValidator(_jwks_uri)] | None = None
+    """The https URL of its keys; none means that the API server shows them."""
+    ca_file: Path | None = None
+    """PEM, whom to trust at ``jwks_uri`` in place of the system's CAs."""
 
 
 class Cluster(Section):
@@ -44,8 +63,11 @@ class Cluster(Section):
     """A kubeconfig file; none means the pod's own service account."""
     context: str | None = None
     """A context of that file; none means its current one."""
-    tokens: Literal["review"] = "review"
-    """How tokens are judged: ``review`` asks the API server (TokenReview)."""
+    tokens: Literal["review", "offline"] = "review"
+    """``review`` asks the API server about each token (TokenReview), ``offline`` judges it by the issuer's keys and by
+    a watch of pods and service accounts."""
+    issuers: Annotated[list[Issuer], Field(max_length=16)] = []
+    """For ``tokens: offline``, the accepted issuers; none given means the API server's own, which it is asked for."""
     aliases: list[Annotated[str, Field(min_length=1)]] = []
     """More values of ``clusterid`` that mean this cluster."""
     trust_domain: TrustDomainName | None = None
@@ -57,6 +79,10 @@ class Cluster(Section):
     def _context_of_a_file(self) -> "Cluster":
         if self.context is not None and self.kubeconfig is None:
             raise ValueError("context is one of kubeconfig: give that too")
+        if self.issuers and self.tokens != "offline":
+            raise ValueError("issuers are for tokens: offline")
+        if len({i.issuer for i in self.issuers}) < len(self.issuers):
+            raise ValueError("two issuers are the same")
         return self
 
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,16 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
 from signer.kube.answer import MAX_BYTES, Answer, ApiUnavailable, Silence, Stream, read_answer
-from signer.kube.connect import NoCluster, open_client
+from signer.kube.connect import NoCluster, open_client, open_client_from
 
-__all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect"]
+__all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect", "connect_with"]
 
 RENEW_SECONDS = 10.0
 # Credentials come from files, which may be on a volume that hangs, or from a command that does.
 OPEN_SECONDS = 5.0
 JSON = "application/json"
+# The keys of service-account tokens come as nothing but the second.
+ACCEPT = "application/json, application/jwk-set+json"
 # Server-side apply; JSON is YAML.
 APPLY = "application/apply-patch+yaml"
 
@@ -174,7 +176,7 @@ class KubeApi:
         """Send by the client's own session: its calls follow redirects, and with them a token would leave, and
         somebody else's verdict come in."""
         prepared = await self._client.param_serialize(
-            call.method, call.path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
+            call.method, call.path, header_params={"Accept": ACCEPT}, auth_settings=["BearerToken"]
         )
         url, headers = prepared[1], {**prepared[2], "Content-Type": call.content}
         rest = self._client.rest_client
@@ -208,11 +210,30 @@ async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeAp
     async def opened() -> ApiClient:
         return await open_client(kubeconfig, context)
 
+    where = kubeconfig or "the pod's service account"
+    return await _connected(opened, f"{where}: ", ": does its volume hang, or a command that it runs?")
+
+
+async def connect_with(config: Mapping[str, Any]) -> KubeApi:
+    """Open a connection by a kubeconfig that somebody else wrote, as Istio's remote secrets are; nothing is sent yet.
+
+    Args:
+        config: Decoded. Its credentials stay as they are for as long as the connection: nobody can read them again.
+
+    Raises:
+        NoCluster: It is unusable, says what it must not (``signer.kube.connect``), or cannot be loaded in time.
+    """
+
+    async def opened() -> ApiClient:
+        return await open_client_from(config)
+
+    return await _connected(opened, "the kubeconfig ", "")
+
+
+async def _connected(opened: Callable[[], Awaitable[ApiClient]], what: str, hint: str) -> KubeApi:
     try:
         async with asyncio.timeout(OPEN_SECONDS):
             client = await opened()
     except TimeoutError:
-        where = kubeconfig or "the pod's service account"
-        text = f"{where}: could not be read within {OPEN_SECONDS:g} s: does its volume hang, or a command that it runs?"
-        raise NoCluster(text) from None
+        raise NoCluster(f"{what}could not be read within {OPEN_SECONDS:g} s{hint}") from None
     return KubeApi(client, opened)

@@ -31,6 +31,9 @@ RIGHTS: dict[str, list[Right]] = {
         Right("approve", GROUP, "signers", name="clusterissuers.cert-manager.io/istio-ca"),
     ],
     "pod-labels": [Right("get", "", "pods")],
+    "offline-tokens": [
+        Right(verb, "", kind) for kind in ("pods", "serviceaccounts") for verb in ("get", "list", "watch")
+    ],
     "ambient": [Right(verb, "", "pods") for verb in ("get", "list", "watch")],
 }
 
