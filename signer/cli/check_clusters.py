@@ -42,6 +42,10 @@ def _needs(config: Config, index: int) -> Iterator[_Need]:
         yield _Need(f"clusters.{index}.tokens", "istio-signer-offline-tokens", followed)
     if config.ambient.trusted_node_accounts:
         yield _Need("ambient", "istio-signer-ambient", [Right(verb, "", "pods") for verb in ("get", "list", "watch")])
+    if index == 0 and config.remote_secrets.enabled:
+        place = config.remote_secrets.namespace
+        followed = [Right(verb, "", "secrets", place) for verb in ("list", "watch")]
+        yield _Need("remote_secrets", "istio-signer-remote-secrets", followed)
     if index == 0:
         yield from _duties(config)
 

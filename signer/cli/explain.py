@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from signer.app.build import build_backends
-from signer.app.callers import Callers, aliases_of, build_callers, domain_of
+from signer.app.callers import Callers, aliases_of, build_callers
+from signer.app.one_cluster import domain_of
 from signer.app.policing import build_rules
 from signer.app.routing import build_guards, build_router
 from signer.authn.clusters import ByCluster

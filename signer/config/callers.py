@@ -73,8 +73,9 @@ class QuotaSection(Section):
 class Quotas(Section):
     """Bounds on each caller, so that one that restarts in a loop, or a stolen token, leaves the others their share."""
 
-    enabled: bool = True
-    """Whether certificates are counted. On, since the defaults leave room for the largest meshes."""
+    enabled: bool = False
+    """Whether certificates are counted. Off by default: a quota that nobody has thought of refuses in the one moment
+    when a whole cluster starts anew."""
     identity: QuotaSection = QuotaSection()
     """For each identity, of all clusters; by default for 1000 pods."""
     node: QuotaSection = QuotaSection()

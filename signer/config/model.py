@@ -16,6 +16,7 @@ from signer.config.fields import (
     Duration,
     Fingerprint,
     IpAddresses,
+    KubeLabel,
     PositiveDuration,
     Ratio,
 )
@@ -84,6 +85,17 @@ class Cluster(Section):
         if len({i.issuer for i in self.issuers}) < len(self.issuers):
             raise ValueError("two issuers are the same")
         return self
+
+
+class RemoteSecrets(Section):
+    """More clusters, from Istio's remote secrets in the local one; their callers get the mesh's trust domain."""
+
+    enabled: bool = False
+    """Follow the Secrets labelled ``istio/multiCluster=true``: each key is a cluster's id, its value a kubeconfig."""
+    namespace: KubeLabel = "istio-system"
+    """Where they are."""
+    tokens: Literal["review", "offline"] = "review"
+    """How their tokens are judged, as ``clusters[].tokens``."""
 
 
 class Authentication(Section):
@@ -280,6 +292,7 @@ class Config(Section):
     listen: Listen = Listen()
     clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster()]
     """The API servers whose tokens are accepted; the first one is the local cluster."""
+    remote_secrets: RemoteSecrets = RemoteSecrets()
     authentication: Authentication = Authentication()
     ambient: Ambient = Ambient()
     rules: RuleSections = []

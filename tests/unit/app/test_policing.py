@@ -69,7 +69,7 @@ def test_quotas_as_given() -> None:
 
 def test_quotas_count_by_the_clock() -> None:
     clock = FakeClock()
-    quotas = build_quotas(Quotas(node=QuotaSection(rate=0.1, burst=1)), DAY, clock)
+    quotas = build_quotas(Quotas(enabled=True, node=QuotaSection(rate=0.1, burst=1)), DAY, clock)
     assert quotas is not None
     quotas.take(GRANT)
     with pytest.raises(QuotaExceeded, match="node 'Kubernetes/node-0'"):

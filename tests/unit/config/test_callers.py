@@ -24,7 +24,7 @@ def test_defaults() -> None:
         "methods": [],
     }
     none = {"rate": None, "burst": None}
-    assert Quotas().model_dump() == {"enabled": True, "identity": none, "node": none, "namespace": none}
+    assert Quotas().model_dump() == {"enabled": False, "identity": none, "node": none, "namespace": none}
     assert Ambient().model_dump() == {"trusted_node_accounts": []}
 
 

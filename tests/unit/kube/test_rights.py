@@ -34,6 +34,7 @@ RIGHTS: dict[str, list[Right]] = {
     "offline-tokens": [
         Right(verb, "", kind) for kind in ("pods", "serviceaccounts") for verb in ("get", "list", "watch")
     ],
+    "remote-secrets": [Right(verb, "", "secrets", "istio-system") for verb in ("list", "watch")],
     "ambient": [Right(verb, "", "pods") for verb in ("get", "list", "watch")],
 }
 

@@ -1,0 +1,132 @@
+"""How the callers of one cluster are proven: its judge, what it follows, and what must be closed with it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from signer.app.offline import Issuers
+from signer.authn.bearer import BearerAuthenticator, BearerPolicy, Judge
+from signer.authn.live_pod import LivePods
+from signer.authn.offline import OfflineJudge, OfflinePolicy
+from signer.authn.pod_labels import WithPodLabels
+from signer.authn.token_review import ReviewPolicy, TokenReviewer
+from signer.authz.ambient import NodeProxies
+from signer.config.model import Cluster, Config
+from signer.core.identity import TrustDomain
+from signer.core.ports import Authenticator, Clock
+from signer.kube.api import KubeApi
+from signer.kube.pods import Accounts, Pods
+from signer.observe.health import Note
+
+Service = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(slots=True)
+class Ground:
+    """What one cluster, or several, are put together on.
+
+    Attributes:
+        count: Told where each verdict on a token came from.
+        labels_needed: Tells, at each call, whether routes look at the labels of callers' pods.
+    """
+
+    config: Config
+    clock: Clock
+    count: Callable[[str], None]
+    labels_needed: Callable[[], bool]
+    opened: AsyncExitStack
+    proxies: dict[str, NodeProxies] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
+    synced: list[asyncio.Event] = field(default_factory=list)
+    followed: list[tuple[str, Pods | Accounts]] = field(default_factory=list)
+    more_notes: list[Callable[[], list[Note]]] = field(default_factory=list)
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds for which what is known of a cluster is believed while its API server is down."""
+        return self.config.authentication.outage.total_seconds()
+
+    def follow(self, cluster: str, what: str, collection: Pods | Accounts) -> None:
+        """Have a collection followed while the server runs."""
+        self.services[f"watch-{what}-{cluster}"] = collection.watch.run
+        self.synced.append(collection.watch.synced)
+        self.followed.append((f"{what} of cluster {cluster}", collection))
+        self.opened.push_async_callback(collection.close)
+
+    def add_notes(self, notes: Callable[[], list[Note]]) -> None:
+        """Have the report show what ``notes`` gives at the time."""
+        self.more_notes.append(notes)
+
+    def notes(self) -> list[Note]:
+        """A line for each collection, and what else there is to say."""
+        followed = [_note(name, collection, self.tolerance) for name, collection in self.followed]
+        return followed + [note for notes in self.more_notes for note in notes()]
+
+
+def authenticator_of(cluster: Cluster, api: KubeApi, ground: Ground) -> Authenticator:
+    """One cluster's: its judge, its pods where somebody acts for them, and the labels of callers' pods."""
+    trusted = ground.config.ambient.trusted_node_accounts
+    offline = cluster.tokens == "offline"
+    pods = Pods(api) if trusted or offline else None
+    if pods is not None:
+        ground.follow(cluster.id, "pods", pods)
+        ground.proxies[cluster.id] = NodeProxies(frozenset(trusted), pods, ground.tolerance)
+    judge: Judge = _reviewer(cluster, api, ground.config)
+    if offline and pods is not None:
+        judge = _offline(cluster, api, pods, judge, ground)
+    bearer = judged_by(judge, cluster, ground)
+    timeout = ground.config.authentication.timeout.total_seconds()
+    labelled = WithPodLabels(bearer, api, ground.labels_needed, ground.clock, timeout)
+    ground.opened.push_async_callback(labelled.close)
+    return labelled
+
+
+def judged_by(judge: Judge, cluster: Cluster, ground: Ground) -> BearerAuthenticator:
+    settings = ground.config.authentication
+    # Offline there is no far side to spare: what is remembered would only outlive a deleted pod.
+    cache = 0.0 if cluster.tokens == "offline" else settings.cache.total_seconds()
+    policy = BearerPolicy(_audiences(cluster, ground.config), cache, settings.concurrency)
+    bearer = BearerAuthenticator(judge, policy, ground.clock, ground.count)
+    ground.opened.push_async_callback(bearer.close)
+    return bearer
+
+
+def _reviewer(cluster: Cluster, api: KubeApi, config: Config) -> TokenReviewer:
+    timeout = config.authentication.timeout.total_seconds()
+    return TokenReviewer(
+        api, ReviewPolicy(cluster.id, domain_of(cluster, config), _audiences(cluster, config), timeout)
+    )
+
+
+def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, ground: Ground) -> OfflineJudge:
+    accounts = Accounts(api)
+    ground.follow(cluster.id, "service-accounts", accounts)
+    issuers = Issuers(cluster, api, ground.config.authentication.timeout.total_seconds(), ground.clock)
+    ground.services[f"issuer-{cluster.id}"] = issuers.run
+    ground.synced.append(issuers.known)
+    ground.opened.push_async_callback(issuers.close)
+    domain, audiences = domain_of(cluster, ground.config), _audiences(cluster, ground.config)
+    live = LivePods(pods, accounts, ground.clock, ground.tolerance)
+    return OfflineJudge(OfflinePolicy(cluster.id, domain, audiences, issuers.keys), live, fallback, ground.clock)
+
+
+def domain_of(cluster: Cluster, config: Config) -> TrustDomain:
+    """The trust domain of a cluster's callers: its own, or the mesh's."""
+    return TrustDomain(cluster.trust_domain or config.trust_domain)
+
+
+def _audiences(cluster: Cluster, config: Config) -> list[str]:
+    return cluster.audiences or config.authentication.audiences
+
+
+def _note(name: str, collection: Pods | Accounts, tolerance: float) -> Note:
+    stale = collection.stale_for()
+    if not collection.synced:
+        return Note(False, f"{name}: not known yet: {collection.watch.fault}")
+    if stale:
+        left = max(0.0, tolerance - stale)
+        text = f"{name}: not watched for {stale:.0f} s, believed for {left:.0f} s more: {collection.watch.fault}"
+        return Note(False, text)
+    return Note(True, f"{name}: {len(collection)} known")
