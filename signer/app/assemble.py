@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signer.app.build import build_backends, build_bundle, build_deny, build_source, shortest_default_ttl
-from signer.app.callers import Callers, build_callers
+from signer.app.callers import Callers, build_authenticator, build_callers
 from signer.app.duties import Duties, Ground, build_duties
 from signer.app.duties import parts as duty_parts
 from signer.app.policing import build_quotas, build_rules
@@ -57,6 +57,7 @@ class Server:
     bundle: LiveBundle
     serving: ServingCertificate
     listener: Listener
+    mtls: Listener | None
     admin: Admin
     backends: dict[str, Backend]
     callers: Callers
@@ -64,6 +65,11 @@ class Server:
     reload: Reload
     duties: Duties
     clock_watch: ClockWatch
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The gRPC listeners."""
+        return [self.listener] if self.mtls is None else [self.listener, self.mtls]
 
 
 async def assemble(
@@ -101,7 +107,7 @@ async def assemble(
     admission = Admission(limits.in_flight, limits.waiting, limits.patience.total_seconds())
     parts = Parts(
         admission=admission,
-        authenticator=callers.authenticator,
+        authenticator=build_authenticator(config, callers, bundle, clock),
         authorizer=ForOthers(callers.proxies, clock),
         router=build_router(config, guards),
         bundle=bundle,
@@ -114,7 +120,8 @@ async def assemble(
     )
     pipeline = Pipeline(parts)
     service = CertificateService(pipeline, CallLimits(limits.deadline.total_seconds()))
-    listener = Listener(service, _listener_settings(config))
+    listener = Listener(service, _listener_settings(config, config.listen.grpc))
+    mtls = Listener(service, _listener_settings(config, config.listen.mtls)) if config.listen.mtls else None
     source = build_source(config, backends, bundle, clock)
     serving = ServingCertificate(source, clock, lambda renewal: _note_renewal(metrics, health, renewal))
     shown: list[Callable[[], None]] = [
@@ -138,14 +145,16 @@ async def assemble(
     admin.add_bundle_endpoint(lambda: document(bundle.current()))
     duties = await build_duties(Ground(config, bundle, backends, clock, metrics, health))
     watch = ClockWatch(clock, lambda _: metrics.clock_jumps.inc())
-    return Server(config, health, bundle, serving, listener, admin, backends, callers, deny, reload, duties, watch)
+    return Server(
+        config, health, bundle, serving, listener, mtls, admin, backends, callers, deny, reload, duties, watch
+    )
 
 
-def _listener_settings(config: Config) -> ListenerSettings:
+def _listener_settings(config: Config, address: str) -> ListenerSettings:
     limits = config.limits
     # Room beside those that work or wait: health checks, reflection, calls whose message is on its way.
     calls = limits.in_flight + limits.waiting + 256
-    return ListenerSettings(config.listen.grpc, limits.max_connection_age.total_seconds(), max_calls=calls)
+    return ListenerSettings(address, limits.max_connection_age.total_seconds(), max_calls=calls)
 
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:

@@ -8,14 +8,18 @@ from typing import Any
 
 from signer.app.one_cluster import Ground, Service, authenticator_of, judged_by
 from signer.app.remote import follow_remote_secrets
+from signer.authn.by_proof import ByProof
+from signer.authn.client_cert import CertificatePolicy, ClientCertificates, Proofs
 from signer.authn.clusters import ByCluster
 from signer.authn.development import DevelopmentIssuer
 from signer.authz.ambient import NodeProxies
 from signer.config.model import Cluster, Config
+from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
 from signer.kube.api import KubeApi, connect
 from signer.kube.connect import NoCluster
 from signer.observe.health import Note
+from signer.trust.bundle import LiveBundle
 
 
 @dataclass(slots=True)
@@ -73,6 +77,16 @@ async def build_callers(
             follow_remote_secrets(local, by_cluster, ground, {*authenticators, *aliases_of(config)})
         closers = [opened.pop_all().aclose]
         return Callers(by_cluster, ground.proxies, ground.services, ground.synced, ground.notes, closers)
+
+
+def build_authenticator(config: Config, callers: Callers, bundle: LiveBundle, clock: Clock) -> Authenticator:
+    """Put client certificates before the tokens, where there is a port for them."""
+    if config.listen.mtls is None:
+        return callers.authenticator
+    domain, age = TrustDomain(config.trust_domain), config.authentication.certificate_age
+    proofs = Proofs(clock)
+    policy = CertificatePolicy(domain, config.clusters[0].id, age)
+    return ByProof(ClientCertificates(policy, bundle.own, proofs, clock), callers.authenticator, proofs)
 
 
 def aliases_of(config: Config) -> dict[str, str]:

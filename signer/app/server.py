@@ -14,7 +14,7 @@ from signer.app.duties import RECORD_PART
 from signer.core.ports import Backend
 from signer.observe.logs import frames_of
 from signer.runtime.supervise import settle, supervise, unless
-from signer.server.tls import credentials
+from signer.server.tls import client_credentials, credentials
 
 _log = logging.getLogger("istio_signer.app")
 # Kubernetes gives a pod 30 s; the whole end must fit well inside.
@@ -62,7 +62,8 @@ async def _mirror_readiness(server: Server) -> None:
     changed = asyncio.Event()
     server.health.on_change(lambda _: changed.set())
     while True:
-        await server.listener.serving(server.health.ready)
+        for listener in server.listeners:
+            await listener.serving(server.health.ready)
         await changed.wait()
         changed.clear()
 
@@ -108,9 +109,12 @@ async def _start(server: Server, ready_file: Path | None) -> None:
         server.health.done(RECORD_PART)
     settle()
     await server.listener.start(credentials(server.serving, first))
+    if server.mtls is not None:
+        await server.mtls.start(client_credentials(server.serving, first, lambda: server.bundle.own().pem.encode()))
     server.health.done(LISTENER_PART)
     if ready_file is not None:
         ports = {"grpc_port": server.listener.port, "http_port": server.admin.port, "pid": os.getpid()}
+        ports |= {"mtls_port": server.mtls.port} if server.mtls else {}
         partial = ready_file.with_name(ready_file.name + ".partial")
         partial.write_text(json.dumps(ports), encoding="ascii")
         partial.rename(ready_file)
@@ -119,10 +123,11 @@ async def _start(server: Server, ready_file: Path | None) -> None:
 async def _drain(server: Server) -> None:
     shutdown = server.config.shutdown
     server.health.drain()
-    await server.listener.serving(False)
+    for listener in server.listeners:
+        await listener.serving(False)
     await asyncio.sleep(shutdown.delay.total_seconds())
     # Whatever has come in by now is still served: a refusal here would cost a proxy a new connection and a retry.
-    await server.listener.stop(shutdown.grace.total_seconds())
+    await _stop_listeners(server, shutdown.grace.total_seconds())
     _log.info("drained")
 
 
@@ -135,8 +140,13 @@ async def _close(server: Server) -> None:
         *(b.close for b in server.backends.values()),
     ]
     # Stopped already after a drain; not so where a service has failed, and then calls get a GOAWAY at least.
-    await server.listener.stop(0.0)
+    await _stop_listeners(server, 0.0)
     await asyncio.gather(*map(_close_one, closers))
+
+
+async def _stop_listeners(server: Server, grace: float) -> None:
+    """Side by side, so that the whole takes no longer than one."""
+    await asyncio.gather(*(listener.stop(grace) for listener in server.listeners))
 
 
 async def _close_one(close: Callable[[], Awaitable[Any]]) -> None:

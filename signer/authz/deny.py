@@ -111,7 +111,7 @@ class DenyService:
         if not self._list:
             return None
         uid = caller.pod.uid if caller.pod else None
-        return self._list.fault(self._clock.now(), identities=(caller.identity,), pod_uid=uid)
+        return self._list.fault(self._clock.now(), identities=(caller.identity,), pod_uid=uid, serial=caller.serial)
 
     def order_fault(self, grant: Grant, csr: CheckedCsr) -> str | None:
         """Say why what was granted, or the CSR's key, is denied; None if neither is."""

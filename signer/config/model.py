@@ -30,6 +30,9 @@ class Listen(Section):
 
     grpc: Address = "0.0.0.0:15012"
     """For proxies, TLS."""
+    mtls: Address | None = None
+    """For callers that show a client certificate of the mesh, TLS: renewals and machines; none means that there are
+    none. A port of its own, since gRPC cannot ask for a certificate without demanding it."""
     http: Address = "0.0.0.0:15014"
     """For probes and metrics, plain HTTP."""
 
@@ -109,6 +112,9 @@ class Authentication(Section):
     """For one TokenReview, its retries included; and for reading one pod, where routes have ``pod_labels``."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     """TokenReviews at once."""
+    certificate_age: PositiveDuration | None = None
+    """On ``listen.mtls``: how long after its last proof by a token an identity may renew by its certificate, where this
+    replica knows of one; none means for as long as its certificates are good."""
     outage: Duration = timedelta(minutes=5)
     """How long pods that are known are believed while their API server cannot be watched; then callers that act for
     others are told to come back."""

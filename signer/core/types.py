@@ -48,10 +48,17 @@ class PodRef:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a caller showed. ``cluster`` is the ``clusterid`` it claims, empty for the local one."""
+    """What a caller showed; nothing in it is proven.
+
+    Attributes:
+        bearer: Its token; None for none.
+        cluster: The ``clusterid`` it claims, empty for the local one.
+        chain: Its client certificate and what came with it, one PEM certificate each, leaf first; empty for none.
+    """
 
     bearer: Secret | None
     cluster: str = ""
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +67,17 @@ class Caller:
 
     Attributes:
         identity: The SPIFFE identity of its service account.
-        method: How it was proven: ``token-review`` or ``development``.
-        cluster: The id of the cluster whose API server vouched for it.
-        pod: The pod its token is bound to; None for legacy tokens.
+        method: How it was proven, such as ``token-review``, ``development`` or ``client-certificate``.
+        cluster: The id of the cluster whose API server vouched for it; of a client certificate's, the local one.
+        pod: The pod its token is bound to; None for legacy tokens and client certificates.
+        serial: The serial number of the client certificate that proved it; None for tokens.
     """
 
     identity: SpiffeId
     method: str
     cluster: str
     pod: PodRef | None = None
+    serial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

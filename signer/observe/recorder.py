@@ -115,6 +115,8 @@ def _who(outcome: Outcome) -> dict[str, Any]:
     if caller is None:
         return {}
     who: dict[str, Any] = {"caller": str(caller.identity), "method": caller.method, "cluster": caller.cluster}
+    if caller.serial is not None:
+        who["caller_serial"] = f"{caller.serial:x}"
     if caller.pod is not None:
         who["pod"] = {"name": caller.pod.name, "uid": caller.pod.uid, "node": caller.pod.node}
     if grant is not None:

@@ -22,6 +22,7 @@ METHOD = "CreateCertificate"
 _BEARER = "Bearer "
 # Longer texts in the hints cannot be identities or signer names; they are cut, and then match nothing.
 _MAX_HINT = 2100
+_END = b"-----END CERTIFICATE-----\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def call_head(context: grpc.aio.ServicerContext, budget: float) -> CallHead:
         id=secrets.token_hex(8),
         csr="",
         ttl=0,
-        credentials=Credentials(bearer_of(metadata), cluster_of(metadata)),
+        credentials=Credentials(bearer_of(metadata), cluster_of(metadata), chain_of(context.auth_context())),
         budget=budget,
         peer=context.peer(),
     )
@@ -175,6 +176,21 @@ def cluster_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """The ``clusterid``; several values count as none (istio: kubeauth/kube_jwt.go)."""
     values = [v for k, v in metadata if k == "clusterid" and isinstance(v, str)]
     return values[0][:_MAX_HINT] if len(values) == 1 else ""
+
+
+def chain_of(peer: Mapping[str, Iterable[bytes]]) -> tuple[bytes, ...]:
+    """The PEM certificates that the connection's client showed, leaf first; empty where it was not asked for any.
+
+    On a server ``x509_pem_cert_chain`` lacks the leaf, since BoringSSL's list of the peer's certificates does there
+    (grpc: src/core/tsi/ssl_transport_security.cc; boringssl: SSL_get_peer_cert_chain); a list that has it counts too.
+    """
+    if "x509_pem_cert" not in peer or b"ssl" not in peer.get("transport_security_type", ()):
+        return ()
+    leaf = b"".join(peer["x509_pem_cert"])
+    text = b"".join(peer.get("x509_pem_cert_chain", ()))
+    # What has no end of its own gets one, so that it is there for the parser to refuse.
+    others = tuple(part + _END for part in text.split(_END) if part)
+    return (leaf, *(others[1:] if others[:1] == (leaf,) else others))
 
 
 def hint(hints: Mapping[str, Value], key: str) -> str:

@@ -1,4 +1,6 @@
-"""TLS for the gRPC listeners: the pair in use is looked up at each handshake."""
+"""TLS for the gRPC listeners: the pair in use, and the roots of clients, are looked up at each handshake."""
+
+from collections.abc import Callable
 
 import grpc
 
@@ -10,25 +12,44 @@ def credentials(serving: ServingCertificate, first: KeyPair) -> grpc.ServerCrede
 
     Client certificates are not asked for: gRPC cannot ask without requiring, and proxies with a token have none.
     """
-    return grpc.dynamic_ssl_server_credentials(
-        _configuration(first), _Follow(serving, first), require_client_authentication=False
-    )
+    follow = _Follow(serving, first, lambda: None)
+    return grpc.dynamic_ssl_server_credentials(follow.shown(), follow, require_client_authentication=False)
 
 
-def _configuration(pair: KeyPair) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(pair.key_pem, pair.chain_pem)])
+def client_credentials(
+    serving: ServingCertificate, first: KeyPair, roots: Callable[[], bytes]
+) -> grpc.ServerCredentials:
+    """Credentials for the port on which every client must show a certificate of the mesh.
+
+    A connection keeps what it was made with, so each call is judged again by ``signer.authn.client_cert``. A change of
+    the pair or the roots also ends the resumption of sessions: the library has ticket keys per configuration.
+
+    Args:
+        serving: The signer's own certificate, followed as in ``credentials``.
+        first: The pair to start with.
+        roots: Gives the PEM of the roots in force; called on the library's threads, at every handshake. While it
+            gives none, every handshake fails.
+    """
+    follow = _Follow(serving, first, roots)
+    return grpc.dynamic_ssl_server_credentials(follow.shown(), follow, require_client_authentication=True)
 
 
 class _Follow:
     """Called by the library's threads at every handshake; answers None while nothing has changed."""
 
-    def __init__(self, serving: ServingCertificate, first: KeyPair) -> None:
+    def __init__(self, serving: ServingCertificate, first: KeyPair, roots: Callable[[], bytes | None]) -> None:
         self._serving = serving
-        self._shown = first
+        self._roots = roots
+        self._pair = first
+        self._trusted = roots()
+
+    def shown(self) -> grpc.ServerCertificateConfiguration:
+        """The configuration as of the last look."""
+        return grpc.ssl_server_certificate_configuration([(self._pair.key_pem, self._pair.chain_pem)], self._trusted)
 
     def __call__(self) -> grpc.ServerCertificateConfiguration | None:
-        pair = self._serving.pair
-        if pair is None or pair is self._shown:
+        pair, trusted = self._serving.pair or self._pair, self._roots()
+        if pair is self._pair and trusted == self._trusted:
             return None
-        self._shown = pair
-        return _configuration(pair)
+        self._pair, self._trusted = pair, trusted
+        return self.shown()

@@ -66,7 +66,7 @@ class LiveBundle:
         self._record = TrustRecord()
         self.vouched: frozenset[str] = frozenset()
         """Fingerprints of the roots that backends vouch for now."""
-        self._bundle = TrustBundle.of(())
+        self._bundle = self._own = TrustBundle.of(())
         self._dropped: tuple[Dropped, ...] = ()
         self._told: object = None
         self._changed = asyncio.Event()
@@ -79,6 +79,11 @@ class LiveBundle:
     def current(self) -> TrustBundle:
         """The bundle as of the last look."""
         return self._bundle
+
+    def own(self) -> TrustBundle:
+        """The part of it that the signers vouch for, now or lately, without roots that only files bring: a federated
+        mesh's CA proves its own workloads to ours, and must not prove ours to us."""
+        return self._own
 
     def extended(self, base: TrustBundle, cluster: str, namespace: str) -> TrustBundle:
         """Add the roots that answers to one caller carry beyond those for everybody."""
@@ -176,6 +181,7 @@ class LiveBundle:
         noted = record.vouched(roots)
         self._record = noted.pruned(now) if self.settled else noted
         composed = compose(roots, self._record, self._extras.common, policy, now)
+        self._own = compose(roots, self._record, (), policy, now).bundle
         self._say_dropped((*refused, *composed.dropped))
         if roots:
             self._health.done(PART)

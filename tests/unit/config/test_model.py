@@ -26,6 +26,8 @@ DEFAULTS: dict[str, object] = {
     "remote_secrets.enabled": False,
     "remote_secrets.namespace": "istio-system",
     "remote_secrets.tokens": "review",
+    "listen.mtls": None,
+    "authentication.certificate_age": None,
     "authentication.outage": timedelta(minutes=5),
     "ambient.trusted_node_accounts": [],
     "rules": [],

@@ -72,6 +72,7 @@ CITADEL: dict[str, set[str]] = {
     "ImpersonationDenied": {"authentication_failure_count"},
     "AuthenticationUnavailable": set(),
     "Overloaded": set(),
+    "QuotaExceeded": set(),
     "CsrMalformed": {"csr_parsing_err_count"},
     "CsrRejected": {"csr_sign_err_count.CSR_ERROR"},
     "IdentityRejected": {"id_extraction_err_count"},

@@ -1,0 +1,173 @@
+"""Callers that prove themselves by a certificate of the mesh: renewals, and machines without tokens.
+
+The TLS library has judged the chain once, at the handshake; a connection outlives certificates and roots, so each call
+is judged here again, by rules that leave no doubt about whose certificate it is.
+Sources: RFC 5280 sections 4.2 and 6.1; the X509-SVID standard, sections 2-5; istio: security/pkg/server/ca/
+authenticate/cert_authenticator.go, which looks at the names alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from cryptography import x509
+
+from signer.authn.client_leaf import identity_of, value_of
+from signer.core.chain import TrustBundle
+from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, ChainRejected
+from signer.core.identity import SpiffeId, TrustDomain
+from signer.core.parsing import UNPARSABLE, parse_certificates
+from signer.core.ports import Clock
+from signer.core.types import Caller, Credentials, IssuedChain
+from signer.core.validity import Window
+from signer.core.verify import Path, prove_path
+
+METHOD = "client-certificate"
+MAX_CERTIFICATES = 8
+MAX_CHAIN_BYTES = 64 * 1024
+MAX_PROVEN_CHAINS = 1024
+MAX_PROOFS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePolicy:
+    """Which client certificates count.
+
+    Attributes:
+        trust_domain: Of their identities.
+        cluster: The local cluster's id, which their callers get.
+        max_age: How long after its last proof by token an identity may renew by certificate, where that is known;
+            None for as long as its certificates are good.
+    """
+
+    trust_domain: TrustDomain
+    cluster: str
+    max_age: timedelta | None = None
+
+
+class Proofs:
+    """When each identity was last proven by a token; remembers ``MAX_PROOFS`` of them, the latest."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: OrderedDict[SpiffeId, float] = OrderedDict()
+
+    def proven(self, identity: SpiffeId) -> None:
+        """Note that a token has proven an identity just now."""
+        self._times[identity] = self._clock.monotonic()
+        self._times.move_to_end(identity)
+        if len(self._times) > MAX_PROOFS:
+            self._times.popitem(last=False)
+
+    def age(self, identity: SpiffeId) -> float | None:
+        """Seconds since then; None where it is not known."""
+        noted = self._times.get(identity)
+        return None if noted is None else self._clock.monotonic() - noted
+
+
+class ClientCertificates:
+    """Authenticates by client certificate.
+
+    Args:
+        policy: Which ones count.
+        bundle: Gives the roots in force.
+        proofs: Noted by whoever judges tokens.
+        clock: Time.
+    """
+
+    def __init__(
+        self, policy: CertificatePolicy, bundle: Callable[[], TrustBundle], proofs: Proofs, clock: Clock
+    ) -> None:
+        self._policy = policy
+        self._bundle = bundle
+        self._proofs = proofs
+        self._clock = clock
+        self._proven: OrderedDict[tuple[bytes, str], Window] = OrderedDict()
+
+    async def authenticate(self, credentials: Credentials) -> Caller:
+        """Prove the caller by the certificate of its connection; ``credentials.cluster`` plays no part.
+
+        Raises:
+            AuthenticationFailed: There is none, or it is bad.
+            AuthenticationUnavailable: No root is known now.
+        """
+        leaf, *others = _parse(credentials.chain)
+        now = self._clock.now()
+        identity = self._identity(leaf, now)
+        key = sha256(b"".join(credentials.chain)).digest()
+        start, end = self._path(key, IssuedChain(leaf, tuple(others)), now)
+        if not start <= now < end:
+            raise _failed(f"its CAs are valid from {start.isoformat()} to {end.isoformat()}")
+        self._check_age(identity)
+        return Caller(identity, METHOD, self._policy.cluster, serial=leaf.serial_number)
+
+    def _identity(self, leaf: x509.Certificate, now: datetime) -> SpiffeId:
+        try:
+            return identity_of(leaf, self._policy.trust_domain, now)
+        except ValueError as error:
+            raise _failed(str(error)) from None
+
+    def _path(self, digest: bytes, shown: IssuedChain, now: datetime) -> Window:
+        """The span in which the CAs above the leaf are valid; proven once per chain and bundle."""
+        bundle = self._bundle()
+        if not bundle.roots:
+            raise AuthenticationUnavailable("client certificate: the trust bundle is empty")
+        key = (digest, bundle.digest)
+        window = self._proven.get(key) or _prove(shown, bundle, now)
+        self._proven[key] = window
+        self._proven.move_to_end(key)
+        if len(self._proven) > MAX_PROVEN_CHAINS:
+            self._proven.popitem(last=False)
+        return window
+
+    def _check_age(self, identity: SpiffeId) -> None:
+        age, limit = self._proofs.age(identity), self._policy.max_age
+        if age is not None and limit is not None and age > limit.total_seconds():
+            raise _failed(f"a token proved it {age:.0f} s ago, renewal is allowed for {limit.total_seconds():.0f} s")
+
+
+def _failed(reason: str) -> AuthenticationFailed:
+    return AuthenticationFailed(f"client certificate: {reason}")
+
+
+def _parse(chain: tuple[bytes, ...]) -> list[x509.Certificate]:
+    """Read what was shown, within bounds; at least one certificate."""
+    if not chain:
+        raise _failed("none was shown")
+    if len(chain) > MAX_CERTIFICATES or sum(map(len, chain)) > MAX_CHAIN_BYTES:
+        raise _failed(f"the chain has over {MAX_CERTIFICATES} certificates or {MAX_CHAIN_BYTES} bytes")
+    try:
+        certificates = [parse_certificates(data) for data in chain]
+    except ValueError as error:
+        raise _failed(str(error)) from None
+    if any(len(several) != 1 for several in certificates):
+        raise _failed("the chain is not one certificate each")
+    return [one for (one,) in certificates]
+
+
+def _prove(shown: IssuedChain, bundle: TrustBundle, now: datetime) -> Window:
+    _check_unconstrained(shown.issuers)
+    try:
+        path = prove_path(shown, bundle, now)
+    except ChainRejected as error:
+        raise _failed(error.reason) from None
+    _check_unconstrained(_anchors(path, bundle))
+    return path.window
+
+
+def _anchors(path: Path, bundle: TrustBundle) -> Iterable[x509.Certificate]:
+    """Every root that may be the end of a path: those of the name that its last certificate gives."""
+    top = path.intermediates[-1] if path.intermediates else path.issuer
+    return (root for root in bundle.roots if root.subject == top.issuer)
+
+
+def _check_unconstrained(issuers: Iterable[x509.Certificate]) -> None:
+    """The library does not judge URIs by name constraints, and proxies differ (RFC 5280 section 4.2.1.10)."""
+    try:
+        constrained = any(value_of(issuer, x509.NameConstraints) is not None for issuer in issuers)
+    except UNPARSABLE as error:
+        raise _failed(f"an issuer cannot be parsed ({type(error).__name__})") from None
+    if constrained:
+        raise _failed("an issuer has name constraints, which are not judged for URIs")
