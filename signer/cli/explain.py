@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from signer.app.build import build_backends
-from signer.app.callers import Callers, aliases_of, build_callers
-from signer.app.one_cluster import domain_of
 from signer.app.policing import build_rules
 from signer.app.routing import build_guards, build_router
-from signer.authn.clusters import ByCluster
-from signer.authz.ambient import ForOthers
 from signer.cli.common import (
     OK,
     REFUSED,
@@ -24,22 +20,17 @@ from signer.cli.common import (
     add_output,
     load_config,
     print_json,
-    read_text,
 )
+from signer.cli.explain_caller import ASSUMED, granted
 from signer.config.durations import parse_duration, show_duration
 from signer.config.load import Loaded
-from signer.config.model import Config
-from signer.core.errors import AuthenticationUnavailable, IdentityRejected, PolicyDenied, SignerError, meaning
+from signer.core.errors import PolicyDenied, SignerError, meaning
 from signer.core.events import NoMeter
-from signer.core.identity import InvalidIdentity, SpiffeId
-from signer.core.types import Caller, Credentials, Grant, PodRef, Secret
+from signer.core.types import Caller, Grant
 from signer.core.validity import decide
 from signer.issue.route import Route, Router
 from signer.kube.connect import NoCluster
 from signer.runtime.clock import SystemClock
-
-_ASSUMED = "assumed"
-_SYNC_SECONDS = 20.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--token-file", type=Path, metavar="FILE", help="a service-account token; it is really judged")
+    who.add_argument(
+        "--certificate-file", type=Path, metavar="FILE", help="PEM, a client certificate, leaf first, as on listen.mtls"
+    )
     who.add_argument("--identity", metavar="SPIFFE_ID", help="as if this identity had been proven")
     parser.add_argument("--cluster-id", default="", help="the clusterid that the caller would send")
     parser.add_argument("--cert-signer", default="", help="the signer that the caller would name")
@@ -68,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="a label that its pod would have, with --identity; may be given again",
+    )
+    parser.add_argument(
+        "--proven-by",
+        choices=["token-review", "offline", "client-certificate"],
+        help="how it would have been proven, with --identity, for rules that look at that",
     )
     add_output(parser)
 
@@ -103,8 +102,8 @@ def _refused(error: SignerError, output: str) -> int:
 
 
 async def _explain(loaded: Loaded, args: argparse.Namespace) -> _Decision:
-    grant = await _grant(loaded, args)
-    allowed, why = build_rules(loaded.config.rules).verdict(grant)
+    grant = await granted(loaded, args)
+    allowed, why = build_rules(loaded.config.rules).verdict(_as_proven(grant, args))
     if not allowed:
         raise PolicyDenied(why)
     route = _router(loaded).route(grant, args.cert_signer)
@@ -113,80 +112,19 @@ async def _explain(loaded: Loaded, args: argparse.Namespace) -> _Decision:
     return _Decision(grant, route, why, validity.not_after - now.replace(microsecond=0))
 
 
+def _as_proven(grant: Grant, args: argparse.Namespace) -> Grant:
+    """An assumed caller is proven by nothing, unless somebody says by what."""
+    if args.proven_by is None:
+        return grant
+    if not args.identity:
+        raise Failure("--proven-by goes with --identity; what is really judged is proven by what it is", USAGE)
+    return dataclasses.replace(grant, caller=dataclasses.replace(grant.caller, method=args.proven_by))
+
+
 def _router(loaded: Loaded) -> Router:
     clock = SystemClock()
     backends = build_backends(loaded, clock, lambda _: NoMeter())
     return build_router(loaded.config, build_guards(loaded.config, backends, clock))
-
-
-async def _grant(loaded: Loaded, args: argparse.Namespace) -> Grant:
-    if args.identity:
-        if args.impersonate:
-            raise Failure("--impersonate goes with --token-file: the pod that a token names decides about it", USAGE)
-        labels = _labels(args.pod_label)
-        caller = await _assumed(loaded.config, _identity(args.identity), args.cluster_id, labels)
-        return Grant(caller.identity, caller)
-    if args.pod_label:
-        raise Failure("--pod-label goes with --identity; a token's pod has its own labels, and they are read", USAGE)
-    needed = any(route.match.pod_labels for route in loaded.config.routes)
-    callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None, lambda: needed)
-    following = [asyncio.create_task(follow()) for follow in callers.services.values()]
-    try:
-        return await _granted(callers, args)
-    finally:
-        for task in following:
-            task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
-        for close in callers.closers:
-            await close()
-
-
-async def _granted(callers: Callers, args: argparse.Namespace) -> Grant:
-    token = Secret(read_text(args.token_file, "--token-file"))
-    try:
-        async with asyncio.timeout(_SYNC_SECONDS):
-            await asyncio.gather(*(known.wait() for known in callers.synced))
-    except TimeoutError:
-        raise AuthenticationUnavailable("; ".join(note.text for note in callers.notes())) from None
-    caller = await callers.authenticator.authenticate(Credentials(token, args.cluster_id))
-    return await ForOthers(callers.proxies, SystemClock()).authorize(caller, args.impersonate)
-
-
-class _Assume:
-    """Takes an identity for proven, in place of a cluster's API server."""
-
-    def __init__(self, identity: SpiffeId, cluster: str, pod: PodRef | None) -> None:
-        self._caller = Caller(identity, _ASSUMED, cluster, pod)
-
-    async def authenticate(self, credentials: Credentials) -> Caller:
-        return self._caller
-
-
-async def _assumed(config: Config, identity: SpiffeId, cluster: str, labels: dict[str, str]) -> Caller:
-    """Assume an identity, but none that the server could not prove."""
-    domains = {domain_of(cluster, config) for cluster in config.clusters}
-    if identity.trust_domain not in domains:
-        known = " or ".join(sorted(map(str, domains)))
-        raise IdentityRejected(f"it is of trust domain {identity.trust_domain}; every caller here is of {known}")
-    pod = PodRef(_ASSUMED, _ASSUMED, None, tuple(sorted(labels.items()))) if labels else None
-    clusters = {c.id: _Assume(identity, c.id, pod) for c in config.clusters}
-    by_cluster = ByCluster(config.clusters[0].id, clusters, aliases=aliases_of(config))
-    return await by_cluster.authenticate(Credentials(None, cluster))
-
-
-def _identity(text: str) -> SpiffeId:
-    try:
-        return SpiffeId.parse(text)
-    except InvalidIdentity as error:
-        raise Failure(f"--identity: {error}", USAGE) from None
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    labels = dict(text.partition("=")[::2] for text in texts if "=" in text)
-    wrong = [text for text in texts if not text.partition("=")[0] or "=" not in text]
-    if wrong:
-        raise Failure(f"--pod-label: write KEY=VALUE; this is {wrong[0]!r:.80}", USAGE)
-    return labels
 
 
 def _ttl(text: str) -> int:
@@ -233,8 +171,10 @@ def _lines(decision: _Decision) -> dict[str, str]:
 
 
 def _pod(caller: Caller) -> str:
-    if caller.pod and caller.method == _ASSUMED:
+    if caller.pod and caller.method == ASSUMED:
         return f"assumed, with {', '.join(f'{key}={value}' for key, value in caller.pod.labels or ())}"
     if caller.pod:
         return f"{caller.pod.name} (uid {caller.pod.uid}, node {caller.pod.node})"
-    return "assumed: no token was looked at" if caller.method == _ASSUMED else "none: a token without a pod"
+    if caller.serial is not None:
+        return f"none: a client certificate, serial {caller.serial:x}"
+    return "assumed: no token was looked at" if caller.method == ASSUMED else "none: a token without a pod"
