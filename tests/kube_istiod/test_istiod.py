@@ -219,6 +219,8 @@ async def test_renewed_by_the_grace_ratio(still: tuple[Stage, FakeClock]) -> Non
             await stage.becomes(_another_than(before), 1.0)
         clock.set(due)
         after = await stage.becomes(_another_than(before), 2.0)
+        # The Secret is there before the replica has heard that its write was taken.
+        await until(lambda: len(replica.results) == 2)
     assert data(after, "tls.key") != data(before, "tls.key")
     assert replica.results == ["success", "success"]
 
