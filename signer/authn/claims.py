@@ -4,11 +4,12 @@ Sources: RFC 7519 (claims); kubernetes: pkg/serviceaccount/claims.go. What only 
 knows, whether pod and account still live, is not asked here.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias, TypeGuard
 
-from signer.authn.compact import Json, Unproven, bad
+from signer.authn.compact import Json, Unproven, bad, key_id
 from signer.authn.jwk_set import VerifyKey
 from signer.core.identity import InvalidIdentity, check_namespace, check_service_account
 from signer.core.types import PodRef
@@ -17,8 +18,11 @@ from signer.core.types import PodRef
 LEEWAY_SECONDS = 60
 _MAX_NAME = 253
 _YEAR_10000 = 253_402_300_800
+_NO_TIME = "not a whole number of seconds"
 _K8S = "kubernetes.io"
 _LEGACY = "kubernetes.io/serviceaccount/"
+# What API servers sign with (kubernetes: pkg/serviceaccount/jwt.go, externaljwt/plugin/plugin.go).
+_ALGORITHMS = ("RS256", "ES256", "ES384", "ES512")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class ClaimPolicy:
 
     issuers: Collection[str]
     audiences: Collection[str]
+
+
+Rules: TypeAlias = tuple[tuple[str, Callable[[Json, ClaimPolicy, float], str | None]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,25 @@ def is_legacy(claims: Json) -> bool:
     return _K8S not in claims and any(name.startswith(_LEGACY) for name in claims)
 
 
+def check_form(token: Unproven) -> None:
+    """Check what needs neither key nor clock, for those who leave the rest to the API server. Legacy tokens pass.
+
+    The API server reads less of a token than there is in it; what does not agree with itself is nobody's.
+
+    Raises:
+        AuthenticationFailed: A bound token is not as Kubernetes makes them.
+    """
+    if _K8S not in token.claims:
+        return
+    key_id(token)
+    if token.header["alg"] not in _ALGORITHMS:
+        raise bad("alg", f"none of {', '.join(_ALGORITHMS)}")
+    for name in ("exp", "nbf", "iat"):
+        if not _is_time(token.claims.get(name)):
+            raise bad(name, _NO_TIME)
+    _hold(BOUND_RULES + READ_ELSEWHERE, token.claims, ClaimPolicy((), ()), 0.0)
+
+
 def prove(token: Unproven, key: VerifyKey, policy: ClaimPolicy, now: datetime) -> ProvenToken:
     """Check the signature, then every claim.
 
@@ -62,10 +88,14 @@ def prove(token: Unproven, key: VerifyKey, policy: ClaimPolicy, now: datetime) -
         raise bad("alg", f"the key is for {key.algorithm} only")
     if not key.verifies(token.signed, token.signature):
         raise bad("signature", "not by the issuer's key")
-    for rule, fault in CLAIM_RULES:
-        if text := fault(token.claims, policy, now.timestamp()):
-            raise bad(rule, text)
+    _hold(CLAIM_RULES + READ_ELSEWHERE, token.claims, policy, now.timestamp())
     return _proven(token.claims)
+
+
+def _hold(rules: Rules, claims: Json, policy: ClaimPolicy, now: float) -> None:
+    for rule, fault in rules:
+        if text := fault(claims, policy, now):
+            raise bad(rule, text)
 
 
 def _issuer(claims: Json, policy: ClaimPolicy, _: float) -> str | None:
@@ -85,19 +115,23 @@ def _audience(claims: Json, policy: ClaimPolicy, _: float) -> str | None:
 
 def _expiry(claims: Json, _: ClaimPolicy, now: float) -> str | None:
     end = claims.get("exp")
-    if type(end) is not int or end >= _YEAR_10000:
-        return "not a whole number of seconds"
+    if not _is_time(end):
+        return _NO_TIME
     return None if now < end + LEEWAY_SECONDS else "the token has expired"
 
 
 def _begun(name: str) -> Callable[[Json, ClaimPolicy, float], str | None]:
     def fault(claims: Json, _: ClaimPolicy, now: float) -> str | None:
         start = claims.get(name)
-        if type(start) is not int:
-            return "not a whole number of seconds"
+        if not _is_time(start):
+            return _NO_TIME
         return None if start <= now + LEEWAY_SECONDS else "in the future"
 
     return fault
+
+
+def _is_time(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < _YEAR_10000
 
 
 def _subject(claims: Json, _: ClaimPolicy, __: float) -> str | None:
@@ -139,6 +173,20 @@ def _reference(kind: str, *members: str) -> Callable[[Json, ClaimPolicy, float],
     return fault
 
 
+def _fits(path: tuple[str, ...], kind: type) -> Callable[[Json, ClaimPolicy, float], str | None]:
+    """What is not used here must be of the type that the API server reads it as, or be absent: it refuses the rest."""
+
+    def fault(claims: Json, _: ClaimPolicy, __: float) -> str | None:
+        value: object = claims
+        for name in path:
+            if not isinstance(value, Mapping) or name not in value:
+                return None
+            value = value[name]
+        return None if type(value) is kind else "of another type than the API server's"
+
+    return fault
+
+
 def _is_name(value: object) -> bool:
     """What may go into a URL's path or a log's line; exact names are the API server's business."""
     return isinstance(value, str) and 0 < len(value) <= _MAX_NAME and value.isascii() and value.isprintable()
@@ -158,16 +206,25 @@ def _proven(claims: Json) -> ProvenToken:
 
 
 # Every rule must hold; each gives its fault. In order: later ones read what earlier ones have checked.
-CLAIM_RULES: tuple[tuple[str, Callable[[Json, ClaimPolicy, float], str | None]], ...] = (
-    ("iss", _issuer),
-    ("aud", _audience),
-    ("exp", _expiry),
-    ("nbf", _begun("nbf")),
-    ("iat", _begun("iat")),
+BOUND_RULES: Rules = (
     ("sub", _subject),
     ("kubernetes.io", _bound),
     ("kubernetes.io namespace", _same_namespace),
     ("kubernetes.io serviceaccount", _same_account),
     ("kubernetes.io pod", _reference("pod", "name", "uid")),
     ("kubernetes.io node", _reference("node", "name")),
+)
+CLAIM_RULES: Rules = (
+    ("iss", _issuer),
+    ("aud", _audience),
+    ("exp", _expiry),
+    ("nbf", _begun("nbf")),
+    ("iat", _begun("iat")),
+    *BOUND_RULES,
+)
+READ_ELSEWHERE: Rules = (
+    ("jti", _fits(("jti",), str)),
+    ("kubernetes.io warnafter", _fits((_K8S, "warnafter"), int)),
+    ("kubernetes.io node uid", _fits((_K8S, "node", "uid"), str)),
+    ("kubernetes.io secret", _reference("secret", "name", "uid")),
 )

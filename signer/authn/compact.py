@@ -14,6 +14,9 @@ from signer.authn.shape import MAX_TOKEN_CHARS
 from signer.core.errors import AuthenticationFailed
 
 MAX_DEPTH = 8
+PREFIX = "offline token: "
+# All that Kubernetes writes (kubernetes: pkg/serviceaccount/jwt.go, externaljwt/plugin/plugin.go).
+_HEADER = frozenset({"alg", "kid", "typ"})
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
 Json: TypeAlias = Mapping[str, Any]
@@ -31,8 +34,8 @@ class Unproven:
 
 # Every rule must hold; each gives its fault.
 HEADER_RULES: tuple[tuple[str, Callable[[Json], str | None]], ...] = (
-    # Nothing critical is understood here (RFC 7515, section 4.1.11).
-    ("crit", lambda header: "not understood" if "crit" in header else None),
+    # Nothing critical is understood here (RFC 7515, section 4.1.11), nor what other readers heed without it: b64, jwk.
+    ("crit", lambda header: None if header.keys() <= _HEADER else "more than alg, kid and typ is not understood"),
     ("typ", lambda header: None if header.get("typ", "JWT") == "JWT" else "not JWT"),
     ("alg", lambda header: None if isinstance(header.get("alg"), str) else "no text"),
     ("kid", lambda header: None if isinstance(header.get("kid"), str) and header["kid"] else "no text"),
@@ -69,11 +72,15 @@ def key_id(token: Unproven) -> str:
 
 def bad(rule: str, text: str) -> AuthenticationFailed:
     """Make the error of a rule that does not hold; the text quotes what is foreign cut and escaped."""
-    return AuthenticationFailed(f"offline token: {rule}: {text}")
+    return AuthenticationFailed(f"{PREFIX}{rule}: {text}")
 
 
 def _decoded(segment: str) -> bytes:
-    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    """Refuse bits that say nothing: go-jose verifies what it encodes again, not what was sent."""
+    data = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != segment.encode():
+        raise ValueError("bits left over")
+    return data
 
 
 def _json(what: str, data: bytes) -> Json:
@@ -87,11 +94,13 @@ def _json(what: str, data: bytes) -> Json:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that occurs twice: readers differ on which one counts (RFC 8259, section 4)."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    """Refuse a name that occurs twice: readers differ on which one counts (RFC 8259, section 4).
+
+    To Go's own reader, which the API server has look for the issuer, upper and lower case are one.
+    """
+    if len({name.casefold() for name, _ in pairs}) != len(pairs):
         raise ValueError("a name occurs twice")
-    return found
+    return dict(pairs)
 
 
 def _refuse(constant: str) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from signer.authn.claims import check_form
+from signer.authn.compact import PREFIX, split
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.identity import InvalidIdentity, SpiffeId, TrustDomain
 from signer.core.types import Caller, PodRef
@@ -60,9 +62,10 @@ class TokenReviewer:
         """Have a token judged.
 
         Raises:
-            AuthenticationFailed: The API server refused it, or it is no service account's.
+            AuthenticationFailed: The API server refused it, or it is no service account's, or says two things at once.
             AuthenticationUnavailable: The API server gave no verdict.
         """
+        _check_form(token)
         try:
             async with asyncio.timeout(self._policy.timeout):
                 answer = await self._ask(token)
@@ -87,6 +90,14 @@ class TokenReviewer:
                     raise AuthenticationUnavailable(f"TokenReview: {error}") from None
             await asyncio.sleep(random.uniform(0.05, 0.15) * attempt)  # noqa: S311  spreads retries, hides nothing
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _check_form(token: str) -> None:
+    """Refuse, as offline does, what the API server would overlook: clocks, keys and audiences are its business."""
+    try:
+        check_form(split(token))
+    except AuthenticationFailed as error:
+        raise AuthenticationFailed(f"TokenReview: not asked: {error.reason.removeprefix(PREFIX)}") from None
 
 
 def _passing(status: int) -> bool:

@@ -1,19 +1,24 @@
 """Tokens judged offline beside TokenReview: real tokens of a real API server, one table, one verdict."""
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster import rbac
+from tests.cluster import rbac, tokens
+from tests.cluster.poll import until
 from tests.corpus.build import good_csr
+from tests.e2e.apilog import ApiLog
 from tests.server import cas
 from tests.server.calls import Call, bearer
 from tests.server.loop import LoopThread
 from tests.server.review import Review
 from tests.server.running import NAMESPACE, Running, configuration, running
+from tests.server.token_cases import CASES, STRICTER, Case
 from tests.server.verdicts import Marks, check_refusal, check_success
 
 FOLLOW = [
@@ -21,6 +26,7 @@ FOLLOW = [
     {"apiGroups": [""], "resources": ["pods", "serviceaccounts"], "verbs": ["get", "list", "watch"]},
 ]
 MODES = ("review", "offline")
+FLOOD = 1000
 
 
 def _serving(loops: LoopThread, review: Review, place: Path, tokens: str, **over: Any) -> "Iterator[Running]":
@@ -46,74 +52,62 @@ def offline(loops: LoopThread, review: Review, tmp_path_factory: pytest.TempPath
     yield from _serving(loops, review, tmp_path_factory.mktemp("offline"), "offline")
 
 
-GOOD: dict[str, Callable[[Review], str]] = {
-    "pod": lambda r: r.pod_token(),
-    "expired, within the leeway of clocks": lambda r: r.expired(20),
-    "several audiences": lambda r: r.pod_token(["istio-ca", "other"]),
-    "resigned": lambda r: r.resigned(),
-    "issued a while ago": lambda r: r.resigned(iat=int(time.time()) - 600, nbf=int(time.time()) - 600),
-}
-BAD: dict[str, Callable[[Review], str]] = {
-    "other audience": lambda r: r.pod_token(["other"]),
-    "no audience": lambda r: r.resigned(aud=None),
-    "empty audience": lambda r: r.resigned(aud=[]),
-    "audience in upper case": lambda r: r.resigned(aud=["ISTIO-CA"]),
-    "audience with a blank": lambda r: r.resigned(aud=["istio-ca "]),
-    "for the API server": lambda r: r.account_token(),
-    "expired by a minute and more": lambda r: r.expired(61),
-    "expired by ten minutes": lambda r: r.expired(600),
-    "of tomorrow": lambda r: r.not_yet(),
-    "in ten minutes": lambda r: r.resigned(nbf=int(time.time()) + 600),
-    "other issuer": lambda r: r.resigned(iss="https://elsewhere.example"),
-    "issuer with a slash": lambda r: r.resigned(iss="https://kubernetes.default.svc.cluster.local/"),
-    "no issuer": lambda r: r.resigned(iss=None),
-    "cut signature": lambda r: r.cut(),
-    "deleted pod": lambda r: r.token_of_deleted_pod(),
-    "remade pod": lambda r: r.token_of_remade_pod(),
-    "deleted account": lambda r: r.token_of_deleted_account(),
-    "no signature": lambda r: r.pod_token().rpartition(".")[0] + ".",
-    "other payload": lambda r: _spliced(r.pod_token(), r.pod_token(["other"])),
-    "no token": lambda _: "abc",
-    "administrator": lambda r: r.administrator(),
-}
-
-# What only the owner of the API server's key could make. It looks at the private claims alone; offline, all must agree.
-STRICTER: dict[str, Callable[[Review], str]] = {
-    "no expiry": lambda r: r.resigned(exp=None),
-    "no subject": lambda r: r.resigned(sub=None),
-    "subject of another account": lambda r: r.resigned(sub=f"system:serviceaccount:{NAMESPACE}:other"),
-    "subject of another namespace": lambda r: r.resigned(sub="system:serviceaccount:kube-system:api"),
-    "subject with a newline": lambda r: r.resigned(sub=f"system:serviceaccount:{NAMESPACE}:api\n"),
-}
-
-
-def _spliced(one: str, other: str) -> str:
-    """The claims of one under the signature of another."""
-    return ".".join((one.split(".")[0], one.split(".")[1], other.split(".")[2]))
-
-
-@pytest.mark.parametrize("case", GOOD)
-def test_good(server: Running, review: Review, case: str) -> None:
-    """By both."""
-    call = Call(good_csr(), bearer(GOOD[case](review)))
-    marks = Marks.of(server)
-    check_success(server, marks, call, server.send(call))
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad(server: Running, review: Review, case: str) -> None:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_one_verdict(server: Running, review: Review, case: Case) -> None:
     """By both, with the same code; the reasons are each one's own."""
-    call = Call(good_csr(), bearer(BAD[case](review)))
+    call = Call(good_csr(), bearer(case.make(review)))
     marks = Marks.of(server)
-    check_refusal(server, marks, call, server.send(call), "AuthenticationFailed", "")
+    reply = server.send(call)
+    if case.good:
+        check_success(server, marks, call, reply)
+    else:
+        line = check_refusal(server, marks, call, reply, "AuthenticationFailed", "")
+        assert _judged_by(server) == "review" or case.reason in line["reason"], line["reason"]
 
 
-@pytest.mark.parametrize("case", STRICTER)
-def test_stricter(offline: Running, review: Review, case: str) -> None:
-    """Offline alone."""
-    call = Call(good_csr(), bearer(STRICTER[case](review)))
-    marks = Marks.of(offline)
-    check_refusal(offline, marks, call, offline.send(call), "AuthenticationFailed", "offline token: ")
+def _judged_by(server: Running) -> str:
+    return str(server.server.config.clusters[0].tokens)
+
+
+def test_the_table() -> None:
+    """Long enough, and nothing in it twice."""
+    names = [case.name for case in [*CASES, *STRICTER]]
+    assert len(CASES) >= 60
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("case", STRICTER, ids=str)
+def test_stricter(offline: Running, review: Review, case: Case) -> None:
+    """Offline alone refuses; that TokenReview does not is what the table claims."""
+    token = case.make(review)
+    assert review.kube.review_token(token)["authenticated"]
+    call = Call(good_csr(), bearer(token))
+
+    def probe() -> bool:
+        marks = Marks.of(offline)
+        reply = offline.send(call)
+        if reply.code == "OK":  # The watch is some milliseconds behind.
+            return False
+        check_refusal(offline, marks, call, reply, "AuthenticationFailed", case.reason)
+        return True
+
+    until(probe, deadline=2.0, what="the refusal")
+
+
+def test_a_flood_of_unknown_keys_is_one_fetch(offline: Running, review: Review) -> None:
+    """Nobody makes the signer flood the API server: it is asked for keys once, and no TokenReview is made."""
+    good = review.pod_token()
+    log = ApiLog(review.cluster, review.kube, "istio-system", "tokens-offline")
+    before = Counter(log.calls())
+    with offline.client() as client:
+        for number in range(FLOOD):
+            header = json.dumps({"alg": "RS256", "kid": f"junk-{number}"}).encode()
+            odd = f"{tokens.base64url(header)}.{good.partition('.')[2]}"
+            assert client.send(Call(good_csr(), bearer(odd))).code == "UNAUTHENTICATED"
+        assert client.send(Call(good_csr(), bearer(good))).code == "OK"
+    made = Counter(log.calls()) - before
+    assert made["get /openid/v1/jwks 200"] <= 1, made
+    assert not [call for call in made if "tokenreviews" in call], made
 
 
 def test_a_deleted_pods_token_dies_within_two_seconds(offline: Running, review: Review) -> None:
