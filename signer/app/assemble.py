@@ -130,6 +130,7 @@ async def assemble(
         lambda: gauges.show_breakers(metrics, health),
         lambda: gauges.show_trust(metrics, len(bundle.current().roots), bundle.record.rotation),
     ]
+    shown.append(lambda: _show_watches(metrics, callers))
     if deny is not None:
         shown.append(lambda: gauges.show_deny(metrics, deny.entries(), deny.refused))
     admin = Admin(health, lambda accept: _scrape(metrics, shown, accept))
@@ -173,6 +174,14 @@ def _scrape(metrics: Metrics, shown: Sequence[Callable[[], None]], accept: str) 
     for show in shown:
         show()
     return metrics.exposition(accept)
+
+
+def _show_watches(metrics: Metrics, callers: Callers) -> None:
+    """Cleared first: clusters of remote secrets go, and their last word must not stay."""
+    metrics.watch_objects.clear()
+    metrics.watch_stale.clear()
+    for one in callers.followed():
+        gauges.show_watch(metrics, one.cluster, one.what, len(one.collection), one.collection.stale_for())
 
 
 def _expiries(metrics: Metrics, bundle: LiveBundle, clock: Clock) -> None:

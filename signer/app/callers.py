@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from signer.app.one_cluster import Ground, Service, authenticator_of, judged_by
+from signer.app.one_cluster import Followed, Ground, Service, authenticator_of, judged_by
 from signer.app.remote import follow_remote_secrets
 from signer.authn.by_proof import ByProof
 from signer.authn.client_cert import CertificatePolicy, ClientCertificates, Proofs
@@ -32,6 +32,7 @@ class Callers:
         services: What follows the clusters, by name; to be run while the server runs.
         synced: Waits until the local cluster's objects are known.
         notes: Lines of the verbose report.
+        followed: What is known from watches, of all clusters.
         closers: What must be closed at the end.
     """
 
@@ -40,6 +41,7 @@ class Callers:
     services: Mapping[str, Service] = field(default_factory=dict)
     synced: list[asyncio.Event] = field(default_factory=list)
     notes: Callable[[], list[Note]] = list
+    followed: Callable[[], list[Followed]] = list
     closers: list[Callable[[], Any]] = field(default_factory=list)
 
 
@@ -76,7 +78,15 @@ async def build_callers(
             local = await _connect(0, config.clusters[0], opened)
             follow_remote_secrets(local, by_cluster, ground, {*authenticators, *aliases_of(config)})
         closers = [opened.pop_all().aclose]
-        return Callers(by_cluster, ground.proxies, ground.services, ground.synced, ground.notes, closers)
+        return Callers(
+            authenticator=by_cluster,
+            proxies=ground.proxies,
+            services=ground.services,
+            synced=ground.synced,
+            notes=ground.notes,
+            followed=ground.all_followed,
+            closers=closers,
+        )
 
 
 def build_authenticator(config: Config, callers: Callers, bundle: LiveBundle, clock: Clock) -> Authenticator:

@@ -23,6 +23,15 @@ from signer.observe.health import Note
 Service = Callable[[], Coroutine[Any, Any, None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A collection that is followed: of which cluster, and of what (``pods``, ``service-accounts``)."""
+
+    cluster: str
+    what: str
+    collection: Pods | Accounts
+
+
 @dataclass(slots=True)
 class Ground:
     """What one cluster, or several, are put together on.
@@ -40,8 +49,9 @@ class Ground:
     proxies: dict[str, NodeProxies] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     synced: list[asyncio.Event] = field(default_factory=list)
-    followed: list[tuple[str, Pods | Accounts]] = field(default_factory=list)
+    followed: list[Followed] = field(default_factory=list)
     more_notes: list[Callable[[], list[Note]]] = field(default_factory=list)
+    more_followed: list[Callable[[], list[Followed]]] = field(default_factory=list)
 
     @property
     def tolerance(self) -> float:
@@ -52,7 +62,7 @@ class Ground:
         """Have a collection followed while the server runs."""
         self.services[f"watch-{what}-{cluster}"] = collection.watch.run
         self.synced.append(collection.watch.synced)
-        self.followed.append((f"{what} of cluster {cluster}", collection))
+        self.followed.append(Followed(cluster, what, collection))
         self.opened.push_async_callback(collection.close)
 
     def add_notes(self, notes: Callable[[], list[Note]]) -> None:
@@ -61,8 +71,12 @@ class Ground:
 
     def notes(self) -> list[Note]:
         """A line for each collection, and what else there is to say."""
-        followed = [_note(name, collection, self.tolerance) for name, collection in self.followed]
-        return followed + [note for notes in self.more_notes for note in notes()]
+        own = [_note(followed, self.tolerance) for followed in self.followed]
+        return own + [note for notes in self.more_notes for note in notes()]
+
+    def all_followed(self) -> list[Followed]:
+        """The collections of all clusters."""
+        return self.followed + [followed for more in self.more_followed for followed in more()]
 
 
 def authenticator_of(cluster: Cluster, api: KubeApi, ground: Ground) -> Authenticator:
@@ -121,7 +135,8 @@ def _audiences(cluster: Cluster, config: Config) -> list[str]:
     return cluster.audiences or config.authentication.audiences
 
 
-def _note(name: str, collection: Pods | Accounts, tolerance: float) -> Note:
+def _note(followed: Followed, tolerance: float) -> Note:
+    name, collection = f"{followed.what} of cluster {followed.cluster}", followed.collection
     stale = collection.stale_for()
     if not collection.synced:
         return Note(False, f"{name}: not known yet: {collection.watch.fault}")

@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from signer.app.one_cluster import Ground, authenticator_of
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
+from signer.authn.token_review import PATH
 from signer.config.model import Cluster
 from signer.config.positions import read_yaml
-from signer.kube.api import KubeApi
+from signer.kube.api import ApiUnavailable, KubeApi
 from signer.kube.remote_secrets import RemoteSecrets, watch_secrets
+from signer.kube.watch import reason_of
 from signer.observe.health import Note
+
+READY_SECONDS = 5.0
 
 
 def follow_remote_secrets(api: KubeApi, clusters: ByCluster, ground: Ground, reserved: Collection[str]) -> None:
@@ -41,6 +46,7 @@ def follow_remote_secrets(api: KubeApi, clusters: ByCluster, ground: Ground, res
     ground.add_notes(lambda: [Note(False, fault) for fault in secrets.faults])
     ground.add_notes(remotes.notes)
     ground.add_notes(lambda: [note for each in local.values() for note in each.notes()])
+    ground.more_followed.append(lambda: [one for each in local.values() for one in each.followed])
 
 
 def _decoded(data: bytes) -> Mapping[str, Any]:
@@ -50,10 +56,15 @@ def _decoded(data: bytes) -> Mapping[str, Any]:
 def _built(cluster_id: str, api: KubeApi, ground: Ground, local: dict[str, Ground]) -> BuiltCluster:
     """One cluster on ground of its own, so that it can be closed alone. The new one takes the old one's place."""
     opened = AsyncExitStack()
-    own = replace(ground, opened=opened, proxies={}, services={}, synced=[], followed=[], more_notes=[])
-    authenticator = authenticator_of(Cluster(id=cluster_id, tokens=ground.config.remote_secrets.tokens), api, own)
-    local[cluster_id] = own
-    ground.proxies |= own.proxies
+    own = replace(
+        ground, opened=opened, proxies={}, services={}, synced=[], followed=[], more_notes=[], more_followed=[]
+    )
+    cluster = Cluster(id=cluster_id, tokens=ground.config.remote_secrets.tokens)
+    authenticator = authenticator_of(cluster, api, own)
+
+    def take_over() -> None:
+        local[cluster_id] = own
+        ground.proxies |= own.proxies
 
     async def close() -> None:
         if local.get(cluster_id) is own:
@@ -61,7 +72,33 @@ def _built(cluster_id: str, api: KubeApi, ground: Ground, local: dict[str, Groun
             ground.proxies.pop(cluster_id, None)
         await opened.aclose()
 
-    return BuiltCluster(authenticator, lambda: _run(own), close)
+    return BuiltCluster(authenticator, lambda: _run(own), close, partial(_ready, cluster, api, own), take_over)
+
+
+async def _ready(cluster: Cluster, api: KubeApi, own: Ground) -> None:
+    """Wait until it can judge; pods that only node proxies need are waited for a moment and no longer.
+
+    Raises:
+        ApiUnavailable: It cannot yet.
+    """
+    if cluster.tokens == "review":
+        await _reviews(api, own.config.authentication.timeout.total_seconds())
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            for synced in own.synced:
+                await synced.wait()
+    except TimeoutError:
+        if cluster.tokens == "offline":
+            faults = [note.text for note in own.notes() if not note.well]
+            raise ApiUnavailable("; ".join(faults) or "its issuer is not known yet") from None
+
+
+async def _reviews(api: KubeApi, timeout: float) -> None:
+    """Have nobody's token reviewed: the API server is there, knows us, and lets us ask."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "nobody"}}
+    answer = await api.post(PATH, body, timeout)
+    if answer.status not in (200, 201):
+        raise ApiUnavailable(f"TokenReview: HTTP {answer.status}: {reason_of(answer)}")
 
 
 async def _run(own: Ground) -> None:

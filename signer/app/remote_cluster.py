@@ -2,76 +2,18 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from signer.app.live_cluster import Live, bug, ended, pause
 from signer.authn.clusters import ByCluster
-from signer.core.ports import Authenticator
 from signer.kube.api import ApiUnavailable, NoCluster
 from signer.observe.health import Note
-from signer.observe.logs import frames_of
 
 _log = logging.getLogger("istio_signer.app.remote")
 BUILD_SECONDS = 30.0
-CLOSE_SECONDS = 3.0
-_FIRST_PAUSE = 0.5
-_LAST_PAUSE = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltCluster:
-    """What judges the callers of one cluster.
-
-    Attributes:
-        authenticator: The judge.
-        run: Background work to do for ever, where there is any; begun again where it ends.
-        close: Called once, before the connection is closed.
-    """
-
-    authenticator: Authenticator
-    run: Callable[[], Coroutine[Any, Any, None]] | None
-    close: Callable[[], Awaitable[None]]
-
-
-class Live:
-    """A cluster's judge at work; ``opened`` closes it and its connection."""
-
-    def __init__(self, name: str, built: BuiltCluster, opened: AsyncExitStack) -> None:
-        self.authenticator = built.authenticator
-        self._name = name
-        self._opened = opened
-        self._work = None if built.run is None else asyncio.get_running_loop().create_task(self._keep(built.run))
-
-    async def close(self) -> None:
-        """End its work and close what it holds; where that takes over ``CLOSE_SECONDS``, leave it be."""
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await _ended(self._work)
-                await self._opened.aclose()
-        except TimeoutError:
-            _log.warning("cluster %s: not closed within %g s", self._name, CLOSE_SECONDS)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is that cluster's
-            _bug(self._name, "closing", error)
-
-    async def _keep(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Work for ever; what has worked for longer than the longest pause starts from the shortest again."""
-        loop, failures = asyncio.get_running_loop(), 0
-        while True:
-            started = loop.time()
-            await self._run_once(run)
-            failures = 1 if loop.time() - started > _LAST_PAUSE else failures + 1
-            await _pause(failures)
-
-    async def _run_once(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await run()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is that cluster's
-            _bug(self._name, "its background work", error)
-        else:
-            _log.error("cluster %s: bug: its background work has ended by itself", self._name)
+T = TypeVar("T")
 
 
 class Remote:
@@ -129,7 +71,7 @@ class Remote:
     def _give_up(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
-            self._leave(_ended(self._opening))
+            self._leave(ended(self._opening))
             self._opening = None
 
     def _complain(self, why: str) -> None:
@@ -138,52 +80,58 @@ class Remote:
             self._clusters.put_broken(self._name, why)
 
     async def _open(self, config: Mapping[str, Any]) -> None:
+        """Put a new one in place: at once where there is none, else not before it has shown that it can judge."""
+        live = await self._until(partial(self._open_live, self._name, config))
+        placed = False
+        try:
+            if placed := self._live is None and self._config is config:
+                self._swap(live)
+            await self._until(partial(_ready, live))
+            if not placed and (placed := self._config is config):
+                self._swap(live)
+        finally:
+            if not placed:
+                # Given up; or opened all the same, where a library has swallowed the cancellation.
+                self._leave(live.close())
+        if self._config is config:
+            self._trouble = ""
+            _log.info("cluster %s: connected", self._name)
+
+    async def _until(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Try until it is done, and show meanwhile why it is not."""
         failures, told = 0, ""
-        while fault := await self._attempt(config):
+        while True:
+            done, fault = await self._attempt(step)
+            if done is not None:
+                return done
             if fault != told:
                 _log.warning("cluster %s: %s; it is tried again", self._name, fault)
             told = fault
             self._complain(fault)
             failures += 1
-            await _pause(failures)
+            await pause(failures)
 
-    async def _attempt(self, config: Mapping[str, Any]) -> str:
-        """Swap where it can be opened; else say why not."""
+    async def _attempt(self, step: Callable[[], Awaitable[T]]) -> tuple[T | None, str]:
+        """What it gives, or why not."""
         try:
-            live = await self._open_live(self._name, config)
+            return await step(), ""
         except (NoCluster, ApiUnavailable) as error:
-            return str(error) or type(error).__name__
+            return None, str(error) or type(error).__name__
         except TimeoutError:
-            return f"not ready within {BUILD_SECONDS:g} s"
+            return None, f"not ready within {BUILD_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001  whatever it is, it is that cluster's
-            return _bug(self._name, "connecting", error)
-        self._swap(live, config)
-        return ""
+            return None, bug(self._name, "connecting", error)
 
-    def _swap(self, live: Live, config: Mapping[str, Any]) -> None:
+    def _swap(self, live: Live) -> None:
         """The new one takes over before the old one is closed."""
-        if self._config is not config:
-            # Given up, and opened all the same: a library has swallowed the cancellation.
-            self._leave(live.close())
-            return
-        old, self._live, self._trouble = self._live, live, ""
+        old, self._live = self._live, live
         self._clusters.put(self._name, live.authenticator)
-        _log.info("cluster %s: connected", self._name)
+        live.take_over()
         if old is not None:
             self._leave(old.close())
 
 
-def _bug(name: str, where: str, error: Exception) -> str:
-    _log.error("cluster %s: bug in %s: %s\n%s", name, where, type(error).__name__, frames_of(error))
-    return f"bug in {where}: {type(error).__name__}"
-
-
-async def _pause(failures: int) -> None:
-    ceiling = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))
-    await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))  # noqa: S311  spreads, hides nothing
-
-
-async def _ended(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
-        task.cancel()
-        await asyncio.wait({task}, timeout=CLOSE_SECONDS)
+async def _ready(live: Live) -> Live:
+    async with asyncio.timeout(BUILD_SECONDS):
+        await live.ready()
+    return live

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from signer.app.remote_cluster import BUILD_SECONDS, BuiltCluster, Live, Remote
+from signer.app.live_cluster import BuiltCluster, Live
+from signer.app.remote_cluster import BUILD_SECONDS, Remote
 from signer.authn.clusters import ByCluster
 from signer.kube.api import KubeApi, connect_with
 from signer.observe.health import Note
@@ -68,7 +69,7 @@ class RemoteClusters:
             await self.close()
 
     async def close(self) -> None:
-        """Close all of them, each within ``CLOSE_SECONDS``; nothing that is told afterwards counts."""
+        """Close all of them, each within ``DRAIN_SECONDS`` and ``CLOSE_SECONDS``; what is told later does not count."""
         self._closed = True
         for cluster_id in list(self._remotes):
             self.removed(cluster_id)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ async def _start(server: Server, ready_file: Path | None) -> None:
         # Without what the others know, our answers might lack a root that they have promised to everybody.
         await server.duties.remembered.wait()
         server.health.done(RECORD_PART)
+    await _synced(server.callers.synced)
     settle()
     await server.listener.start(credentials(server.serving, first))
     if server.mtls is not None:
@@ -118,6 +119,17 @@ async def _start(server: Server, ready_file: Path | None) -> None:
         partial = ready_file.with_name(ready_file.name + ".partial")
         partial.write_text(json.dumps(ports), encoding="ascii")
         partial.rename(ready_file)
+
+
+async def _synced(known: Sequence[asyncio.Event]) -> None:
+    """Let the watches of clusters bring what there is, for a while: one that is down must not keep the others from
+    being served, and its own callers are told to come back."""
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            for event in known:
+                await event.wait()
+    except TimeoutError:
+        _log.warning("not every cluster could be watched within %.0f s; see /readyz?verbose", START_SECONDS)
 
 
 async def _drain(server: Server) -> None:

@@ -30,6 +30,12 @@ def show_breakers(metrics: Metrics, health: Health) -> None:
         metrics.breaker_state.labels(name).set(breaker.state)
 
 
+def show_watch(metrics: Metrics, cluster: str, kind: str, objects: int, stale: float) -> None:
+    """Write what a watch of one cluster knows, and for how long it has been broken, in seconds."""
+    metrics.watch_objects.labels(cluster, kind).set(objects)
+    metrics.watch_stale.labels(cluster, kind).set(stale)
+
+
 def show_deny(metrics: Metrics, entries: Mapping[str, int], refused: bool) -> None:
     """Write how long the deny list is, by kind, and whether a newer one is refused."""
     for kind, count in entries.items():

@@ -157,6 +157,14 @@ OWN: dict[str, MetricSpec] = {
         ("backend", "phase"),
     ),
     "bundle_roots": MetricSpec("istio_signer_trust_bundle_roots", "Roots that answers to everybody carry."),
+    "watch_objects": MetricSpec(
+        "istio_signer_watch_objects", "Objects of a cluster that are known from a watch.", ("cluster", "kind")
+    ),
+    "watch_stale": MetricSpec(
+        "istio_signer_watch_stale_seconds",
+        "For how long they have not been watched: 0 while the watch works.",
+        ("cluster", "kind"),
+    ),
     "clock_jumps": MetricSpec(
         "istio_signer_clock_jumps_total", "Times that the wall clock was seen to jump by more than 5 minutes."
     ),
@@ -230,6 +238,8 @@ class Metrics:
         self.deny_refused = self._gauge("deny_refused")
         self.rotation = self._gauge("rotation")
         self.bundle_roots = self._gauge("bundle_roots")
+        self.watch_objects = self._gauge("watch_objects")
+        self.watch_stale = self._gauge("watch_stale")
         self.clock_jumps = self._counter("clock_jumps")
         self._gauge("build").labels(__version__).set(1)
 

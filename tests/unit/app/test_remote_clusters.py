@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from signer.app.remote_cluster import BUILD_SECONDS, CLOSE_SECONDS
+from signer.app.live_cluster import CLOSE_SECONDS
+from signer.app.remote_cluster import BUILD_SECONDS
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
@@ -39,6 +41,7 @@ class Scene:
         self.faults: dict[str, list[BaseException]] = {}
         self.attempts: list[float] = []
         self.held: set[str] = set()
+        self.noted = False
         self.work: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     async def connect(self, config: Mapping[str, Any]) -> Api:
@@ -61,7 +64,12 @@ class Scene:
 
         authenticator = FakeAuthenticator()
         authenticator.label = api.label  # type: ignore[attr-defined]
-        return BuiltCluster(authenticator, self.work, close)
+        ready, take_over = partial(self.ready, api.label), partial(self.events.append, f"{api.label} takes over")
+        return BuiltCluster(authenticator, self.work, close, ready, take_over if self.noted else lambda: None)
+
+    async def ready(self, label: str) -> None:
+        if self.faults.get(f"ready {label}"):
+            raise self.faults[f"ready {label}"].pop(0)
 
     async def judged(self, cluster: str) -> str:
         """Whose judge it is, or what is said instead."""
@@ -71,7 +79,7 @@ class Scene:
             return "nobody"
         except AuthenticationUnavailable as error:
             return error.reason
-        return str(getattr(self.clusters._changing[cluster], "label", ""))
+        return str(self.clusters._changing[cluster].inner.label)  # type: ignore[attr-defined]
 
     def notes(self) -> list[tuple[bool, str]]:
         return [(note.well, note.text) for note in self.remotes.notes()]
@@ -160,6 +168,69 @@ def test_what_works_stays_while_its_successor_fails() -> None:
         assert scene.notes() == [(False, "cluster east: connected; unusable")]
         await asyncio.sleep(1.0)
         assert await scene.judged("east") == "two"
+
+    on_virtual_time(body)
+
+
+def test_what_works_stays_until_its_successor_can_judge() -> None:
+    """A kubeconfig that connects to nobody is as good as none."""
+
+    async def body(scene: Scene) -> None:
+        scene.noted = True
+        scene.remotes.added("east", {"v": "one"})
+        await settle()
+        scene.faults["ready two"] = [ApiUnavailable("no connection")]
+        scene.remotes.changed("east", {"v": "two"})
+        await settle()
+        assert await scene.judged("east") == "one"
+        assert scene.notes() == [(False, "cluster east: connected; no connection")]
+        assert scene.events == ["one takes over"]
+        await asyncio.sleep(1.0)
+        assert await scene.judged("east") == "two"
+        assert scene.events == ["one takes over", "two takes over", "one closed, judged by two", "api one closed"]
+        assert scene.notes() == [(True, "cluster east: connected")]
+
+    on_virtual_time(body)
+
+
+def test_a_successor_that_never_judged_is_closed_and_nothing_else() -> None:
+    async def body(scene: Scene) -> None:
+        scene.remotes.added("east", {"v": "one"})
+        await settle()
+        scene.faults["ready two"] = [ApiUnavailable("no connection")] * 100
+        scene.remotes.changed("east", {"v": "two"})
+        await asyncio.sleep(60.0)
+        scene.remotes.changed("east", {"v": "three"})
+        await settle()
+        assert await scene.judged("east") == "three"
+        assert [event.split(",")[0] for event in scene.events] == [
+            "two closed",
+            "api two closed",
+            "one closed",
+            "api one closed",
+        ]
+
+    on_virtual_time(body)
+
+
+def test_the_first_one_judges_at_once() -> None:
+    """There is nothing to lose: it is in place, and the report shows that it does not answer yet."""
+
+    async def body(scene: Scene) -> None:
+        scene.faults["ready one"] = [ApiUnavailable("no connection")]
+        scene.remotes.added("east", {"v": "one"})
+        await settle()
+        assert await scene.judged("east") == "one"
+        assert scene.notes() == [(False, "cluster east: connected; no connection")]
+        await asyncio.sleep(1.0)
+        assert scene.notes() == [(True, "cluster east: connected")]
+        scene.faults["ready two"] = [ApiUnavailable("no connection")] * 100
+        scene.remotes.removed("east")
+        scene.remotes.added("east", {"v": "two"})
+        await settle()
+        scene.remotes.removed("east")
+        await settle()
+        assert scene.events.count("api two closed") == 1
 
     on_virtual_time(body)
 
