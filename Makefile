@@ -8,7 +8,7 @@ RUNTIME := .venv/.runtime-installed
 TEST := .venv/.test-installed
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo test soak lint format bench bench-backends bench-distribution proto lock wheel cluster clean
+.PHONY: help setup demo test soak lint format bench bench-backends bench-distribution bench-pods proto lock wheel cluster clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ bench-backends: $(TEST) ## Vault, cert-manager and intermediates beside what the
 
 bench-distribution: $(TEST) ## roots for 1,000 namespaces: time, API calls, memory
 	$(BIN)/python -m tests.bench.distribution $(BENCH_ARGS)
+
+bench-pods: $(TEST) ## a watch of 100,000 pods: memory, CSRs a second, lists under load
+	$(BIN)/python -m tests.bench.pods $(BENCH_ARGS)
 
 proto: $(TEST) ## regenerate signer/_pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=signer/_pb --pyi_out=signer/_pb proto/security/v1alpha1/ca.proto

@@ -12,6 +12,7 @@ from signer.app.policing import build_quotas, build_rules
 from signer.app.reload import Reload
 from signer.app.routing import build_guards, build_router
 from signer.authn.development import DevelopmentIssuer
+from signer.authn.origins import Origins
 from signer.authz.ambient import ForOthers
 from signer.authz.deny import DenyService
 from signer.config.load import Loaded
@@ -104,10 +105,11 @@ async def assemble(
     limits = config.limits
     health.add_notes(callers.notes)
     quotas = build_quotas(config.quotas, shortest_default_ttl(config), clock)
+    origins = Origins()
     admission = Admission(limits.in_flight, limits.waiting, limits.patience.total_seconds())
     parts = Parts(
         admission=admission,
-        authenticator=build_authenticator(config, callers, bundle, clock),
+        authenticator=build_authenticator(config, callers, bundle, clock, origins),
         authorizer=ForOthers(callers.proxies, clock),
         router=build_router(config, guards),
         bundle=bundle,
@@ -116,6 +118,7 @@ async def assemble(
         tally=tally,
         deny=deny or NoDenials(),
         rules=build_rules(config.rules).fault,
+        issued=origins.issued if config.listen.mtls else lambda _, __: None,
         quota=quotas.take if quotas else lambda _: None,
     )
     pipeline = Pipeline(parts)
@@ -160,7 +163,9 @@ def _listener_settings(config: Config, address: str) -> ListenerSettings:
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:
     """Count token verdicts by source, each label looked up once."""
-    known: dict[str, Any] = {s: metrics.token_verdicts.labels(s) for s in ("fresh", "cached", "shared", "shape")}
+    known: dict[str, Any] = {
+        s: metrics.token_verdicts.labels(s) for s in ("fresh", "cached", "shared", "shape", "offline")
+    }
     return lambda source: known[source].inc()
 
 

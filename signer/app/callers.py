@@ -12,6 +12,7 @@ from signer.authn.by_proof import ByProof
 from signer.authn.client_cert import CertificatePolicy, ClientCertificates, Proofs
 from signer.authn.clusters import ByCluster
 from signer.authn.development import DevelopmentIssuer
+from signer.authn.origins import Origins
 from signer.authz.ambient import NodeProxies
 from signer.config.model import Cluster, Config
 from signer.core.identity import TrustDomain
@@ -36,7 +37,7 @@ class Callers:
         closers: What must be closed at the end.
     """
 
-    authenticator: Authenticator
+    authenticator: ByCluster
     proxies: Mapping[str, NodeProxies] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
     synced: list[asyncio.Event] = field(default_factory=list)
@@ -89,14 +90,18 @@ async def build_callers(
         )
 
 
-def build_authenticator(config: Config, callers: Callers, bundle: LiveBundle, clock: Clock) -> Authenticator:
+def build_authenticator(
+    config: Config, callers: Callers, bundle: LiveBundle, clock: Clock, origins: Origins
+) -> Authenticator:
     """Put client certificates before the tokens, where there is a port for them."""
     if config.listen.mtls is None:
         return callers.authenticator
     domain, age = TrustDomain(config.trust_domain), config.authentication.certificate_age
     proofs = Proofs(clock)
-    policy = CertificatePolicy(domain, config.clusters[0].id, age)
-    return ByProof(ClientCertificates(policy, bundle.own, proofs, clock), callers.authenticator, proofs)
+    alone = len(config.clusters) == 1 and not config.remote_secrets.enabled
+    policy = CertificatePolicy(domain, config.clusters[0].id if alone else "", age)
+    certificates = ClientCertificates(policy, bundle.own, proofs, clock, origins, callers.authenticator.knows)
+    return ByProof(certificates, callers.authenticator, proofs)
 
 
 def aliases_of(config: Config) -> dict[str, str]:

@@ -15,8 +15,10 @@ from signer.kube.api import KubeApi
 from signer.kube.oidc import RemoteJwks, fetch_issuer, fetch_jwks
 
 _log = logging.getLogger("istio_signer.tokens")
-# An API server gets another issuer only by a restart with other flags.
-_LOOK_SECONDS = 600.0
+# An API server gets another issuer by a restart with other flags; for so long are its new tokens refused.
+_LOOK_SECONDS = 30.0
+# Tokens of earlier issuers are out for hours, and the API server still takes them if it is told to.
+_MAX_LEARNT = 4
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 10.0
 
 
@@ -75,8 +77,9 @@ class Issuers:
             self._failed(str(error))
             return False
         if issuer not in self._keys:
-            self._keys.clear()
             self._keys[issuer] = self._own
+            if len(self._keys) > _MAX_LEARNT:
+                del self._keys[next(iter(self._keys))]
             _log.info("cluster %s: tokens of issuer %s are judged offline", self._cluster, ascii(issuer)[:200])
         self.fault = ""
         self.known.set()

@@ -8,6 +8,7 @@ from typing import Any
 
 from signer.app.offline import Issuers
 from signer.authn.bearer import BearerAuthenticator, BearerPolicy, Judge
+from signer.authn.direct import DirectAuthenticator, Queued
 from signer.authn.live_pod import LivePods
 from signer.authn.offline import OfflineJudge, OfflinePolicy
 from signer.authn.pod_labels import WithPodLabels
@@ -87,10 +88,10 @@ def authenticator_of(cluster: Cluster, api: KubeApi, ground: Ground) -> Authenti
     if pods is not None:
         ground.follow(cluster.id, "pods", pods)
         ground.proxies[cluster.id] = NodeProxies(frozenset(trusted), pods, ground.tolerance)
-    judge: Judge = _reviewer(cluster, api, ground.config)
+    bearer: Authenticator = (reviewed := judged_by(_reviewer(cluster, api, ground.config), cluster, ground))
     if offline and pods is not None:
-        judge = _offline(cluster, api, pods, judge, ground)
-    bearer = judged_by(judge, cluster, ground)
+        judge = _offline(cluster, api, pods, Queued(reviewed), ground)
+        bearer = DirectAuthenticator(judge, _audiences(cluster, ground.config), ground.clock, ground.count)
     timeout = ground.config.authentication.timeout.total_seconds()
     labelled = WithPodLabels(bearer, api, ground.labels_needed, ground.clock, timeout)
     ground.opened.push_async_callback(labelled.close)
@@ -98,10 +99,9 @@ def authenticator_of(cluster: Cluster, api: KubeApi, ground: Ground) -> Authenti
 
 
 def judged_by(judge: Judge, cluster: Cluster, ground: Ground) -> BearerAuthenticator:
+    """Put the memory, the sharing and the caps before a judge that asks somebody."""
     settings = ground.config.authentication
-    # Offline there is no far side to spare: what is remembered would only outlive a deleted pod.
-    cache = 0.0 if cluster.tokens == "offline" else settings.cache.total_seconds()
-    policy = BearerPolicy(_audiences(cluster, ground.config), cache, settings.concurrency)
+    policy = BearerPolicy(_audiences(cluster, ground.config), settings.cache.total_seconds(), settings.concurrency)
     bearer = BearerAuthenticator(judge, policy, ground.clock, ground.count)
     ground.opened.push_async_callback(bearer.close)
     return bearer

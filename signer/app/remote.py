@@ -18,6 +18,7 @@ from signer.kube.remote_secrets import RemoteSecrets, watch_secrets
 from signer.kube.watch import reason_of
 from signer.observe.health import Note
 
+# Then it is asked again: a hundred thousand pods take a while to be listed.
 READY_SECONDS = 5.0
 
 
@@ -76,7 +77,7 @@ def _built(cluster_id: str, api: KubeApi, ground: Ground, local: dict[str, Groun
 
 
 async def _ready(cluster: Cluster, api: KubeApi, own: Ground) -> None:
-    """Wait until it can judge; pods that only node proxies need are waited for a moment and no longer.
+    """Wait until it can judge, and act for others, as what it replaces could.
 
     Raises:
         ApiUnavailable: It cannot yet.
@@ -88,9 +89,8 @@ async def _ready(cluster: Cluster, api: KubeApi, own: Ground) -> None:
             for synced in own.synced:
                 await synced.wait()
     except TimeoutError:
-        if cluster.tokens == "offline":
-            faults = [note.text for note in own.notes() if not note.well]
-            raise ApiUnavailable("; ".join(faults) or "its issuer is not known yet") from None
+        faults = [note.text for note in own.notes() if not note.well]
+        raise ApiUnavailable("; ".join(faults) or "its issuer is not known yet") from None
 
 
 async def _reviews(api: KubeApi, timeout: float) -> None:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from cryptography import x509
 
 from signer.authn.client_leaf import identity_of, value_of
+from signer.authn.origins import Origin, Origins
 from signer.core.chain import TrustBundle
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, ChainRejected
 from signer.core.identity import SpiffeId, TrustDomain
@@ -37,7 +38,8 @@ class CertificatePolicy:
 
     Attributes:
         trust_domain: Of their identities.
-        cluster: The local cluster's id, which their callers get.
+        cluster: The cluster that the callers of certificates belong to whose origin this process does not know; empty
+            where there is more than one, so that no rule about a cluster holds for them.
         max_age: How long after its last proof by token an identity may renew by certificate, where that is known;
             None for as long as its certificates are good.
     """
@@ -75,15 +77,25 @@ class ClientCertificates:
         bundle: Gives the roots in force.
         proofs: Noted by whoever judges tokens.
         clock: Time.
+        origins: Noted by whoever issues.
+        known: Tells whether there is a cluster of an id now.
     """
 
     def __init__(
-        self, policy: CertificatePolicy, bundle: Callable[[], TrustBundle], proofs: Proofs, clock: Clock
+        self,
+        policy: CertificatePolicy,
+        bundle: Callable[[], TrustBundle],
+        proofs: Proofs,
+        clock: Clock,
+        origins: Origins | None = None,
+        known: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._policy = policy
         self._bundle = bundle
         self._proofs = proofs
         self._clock = clock
+        self._origins = origins or Origins()
+        self._known = known
         self._proven: OrderedDict[tuple[bytes, str], Window] = OrderedDict()
 
     async def authenticate(self, credentials: Credentials) -> Caller:
@@ -101,7 +113,16 @@ class ClientCertificates:
         if not start <= now < end:
             raise _failed(f"its CAs are valid from {start.isoformat()} to {end.isoformat()}")
         self._check_age(identity)
-        return Caller(identity, METHOD, self._policy.cluster, serial=leaf.serial_number)
+        origin = self._origin(leaf.serial_number)
+        return Caller(identity, METHOD, origin.cluster, serial=leaf.serial_number, issued_to=origin.pod_uid)
+
+    def _origin(self, serial: int) -> Origin:
+        origin = self._origins.of(serial)
+        if origin is None:
+            return Origin(self._policy.cluster)
+        if not self._known(origin.cluster):
+            raise _failed(f"it was issued in cluster {origin.cluster[:100]!a}, which is there no more")
+        return origin
 
     def _identity(self, leaf: x509.Certificate, now: datetime) -> SpiffeId:
         try:

@@ -38,6 +38,10 @@ class ByCluster:
         """Forget a cluster that was put; one that is not there is no fault."""
         self._changing.pop(cluster, None)
 
+    def knows(self, cluster: str) -> bool:
+        """Tell whether there is a cluster of this id now."""
+        return cluster in self._fixed or cluster in self._changing
+
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Prove the caller at its own cluster.
 

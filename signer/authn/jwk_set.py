@@ -26,8 +26,12 @@ MIN_RSA_BITS = 2048
 # Verification runs on the event loop, and its cost grows with the square of this.
 MAX_RSA_BITS = 8192
 # In seconds, as everything here.
-COOLDOWN = 60.0
-MAX_AGE = 3600.0
+# So long may a key that was published a moment ago be refused; a flood of made-up ids costs one fetch in that time.
+COOLDOWN = 10.0
+# So long is a key believed that was withdrawn.
+MAX_AGE = 300.0
+# Callers with a known key never wait.
+MAX_WAITING = 64
 FIRST_PAUSE = 1.0
 # By kty and crv: the algorithms (RFC 7518, section 3.1) that a key may be for; the first one where it does not say.
 _FITTING: dict[tuple[str, str], tuple[str, ...]] = {
@@ -128,6 +132,7 @@ class KeySet:
         self._pause = FIRST_PAUSE
         self._not_before = self._stale_from = clock.monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._waiting = 0
 
     async def key(self, kid: str) -> VerifyKey | None:
         """Find a key; None where the issuer has none of this id.
@@ -142,10 +147,20 @@ class KeySet:
             return self._keys[kid]
         task = self._fetching()
         if task is not None:
-            await asyncio.shield(task)
+            await self._wait(task)
         if kid not in self._keys and self._fault:
             raise AuthenticationUnavailable(f"offline token: the issuer's keys: {self._fault}")
         return self._keys.get(kid)
+
+    async def _wait(self, task: asyncio.Task[None]) -> None:
+        """For a fetch under way; not all may, since anybody can make up an id, and those who wait take up places."""
+        if self._waiting >= MAX_WAITING:
+            raise AuthenticationUnavailable(f"offline token: {MAX_WAITING} wait for the issuer's keys")
+        self._waiting += 1
+        try:
+            await asyncio.shield(task)
+        finally:
+            self._waiting -= 1
 
     def _fetching(self) -> asyncio.Task[None] | None:
         """The fetch under way, or a new one where its time has come. A task of its own: its first asker may leave."""

@@ -42,7 +42,8 @@ class LivePods:
         self._check_fresh(self._pods)
         try:
             account = await self._accounts.resolve(namespace, service_account, service_account_uid)
-            found = await self._pods.resolve(namespace, pod.name, pod.uid)
+            # A pod that is on no node yet has no proxy to call: what is known of it is from before.
+            found = await self._pods.resolve(namespace, pod.name, pod.uid, lambda it: bool(it.node or not pod.node))
         except Vanished as error:
             raise AuthenticationFailed(f"live: {error}") from None
         except ApiUnavailable as error:

@@ -4,7 +4,9 @@ The rules are those of istiod (security/pkg/server/ca/node_auth.go), made strict
 to a pod, that pod must be the one that runs now, on the node that the token names; the workload's pod must live.
 """
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from signer.core.errors import AuthenticationUnavailable, ImpersonationDenied, SignerError
@@ -17,6 +19,9 @@ from signer.kube.pods import Pod, Pods
 
 # A watch that lags behind a pod's start is waited for so long: a refusal would cost ztunnel a second or more.
 PATIENCE = 2.0
+# A ztunnel asks for 8 identities at once.
+MAX_WAITING_EACH = 16
+MAX_WAITING = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class ForOthers:
     def __init__(self, proxies: Mapping[str, NodeProxies], clock: Clock) -> None:
         self._proxies = proxies
         self._clock = clock
+        self._waiting = _Waiting()
 
     async def authorize(self, caller: Caller, impersonated: str) -> Grant:
         """Grant the caller's own identity, or the one it asks for.
@@ -60,10 +66,21 @@ class ForOthers:
         node = await self._own_node(caller, proxies)
         _check_fresh(proxies)
         place = (node, wanted.namespace, wanted.service_account, self._clock.now().timestamp())
-        if not (proxies.pods.runs_on(*place) or await proxies.pods.comes_to(*place, PATIENCE)):
-            _check_known(proxies)
+        if not (proxies.pods.runs_on(*place) or await self._comes(caller, proxies, place)):
             raise _denied(caller, impersonated, f"no live pod of it runs on node {node!a}")
         return Grant(wanted, caller, impersonated=True)
+
+    async def _comes(self, caller: Caller, proxies: NodeProxies, place: tuple[str, str, str, float]) -> bool:
+        """Wait for a pod that is not known, and ask for it: neither a watch that lags nor a dead one is a refusal."""
+        _check_known(proxies)
+        with self._waiting.place(caller.pod.uid if caller.pod else ""):
+            if await proxies.pods.comes_to(*place, PATIENCE):
+                return True
+            _check_known(proxies)
+            try:
+                return await proxies.pods.are_on(*place)
+            except ApiUnavailable as error:
+                raise AuthenticationUnavailable(f"impersonation: {error}") from None
 
     def _trusted(self, caller: Caller, impersonated: str) -> NodeProxies:
         proxies = self._proxies.get(caller.cluster)
@@ -85,11 +102,37 @@ class ForOthers:
 
     async def _own_pod(self, caller: Caller, reference: PodRef, proxies: NodeProxies) -> Pod:
         try:
-            return await proxies.pods.resolve(caller.identity.namespace, reference.name, reference.uid)
+            return await proxies.pods.resolve(
+                caller.identity.namespace, reference.name, reference.uid, lambda pod: bool(pod.node)
+            )
         except Vanished as error:
             raise _denied(caller, "", str(error)) from None
         except ApiUnavailable as error:
             raise AuthenticationUnavailable(f"impersonation: {error}") from None
+
+
+class _Waiting:
+    """How many wait for pods: whoever waits holds a place that all callers share, and one proxy must not hold all."""
+
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, proxy: str) -> Iterator[None]:
+        """Take a place for one proxy, by its pod's UID.
+
+        Raises:
+            AuthenticationUnavailable: It has too many, or all have.
+        """
+        if self._of[proxy] >= MAX_WAITING_EACH or self._of.total() >= MAX_WAITING:
+            raise AuthenticationUnavailable(f"impersonation: {self._of[proxy]} requests of this proxy wait for pods")
+        self._of[proxy] += 1
+        try:
+            yield
+        finally:
+            self._of[proxy] -= 1
+            if not self._of[proxy]:
+                del self._of[proxy]
 
 
 def _pod_fault(pod: Pod, caller: Caller, reference: PodRef, now: float) -> str | None:

@@ -110,7 +110,7 @@ class DenyService:
         """Say why a proven caller is denied; None if it is not."""
         if not self._list:
             return None
-        uid = caller.pod.uid if caller.pod else None
+        uid = caller.pod.uid if caller.pod else caller.issued_to or None
         return self._list.fault(self._clock.now(), identities=(caller.identity,), pod_uid=uid, serial=caller.serial)
 
     def order_fault(self, grant: Grant, csr: CheckedCsr) -> str | None:

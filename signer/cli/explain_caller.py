@@ -11,6 +11,7 @@ from signer.app.build import build_backends, build_bundle, build_deny
 from signer.app.callers import Callers, aliases_of, build_authenticator, build_callers
 from signer.app.one_cluster import domain_of
 from signer.authn.clusters import ByCluster
+from signer.authn.origins import Origins
 from signer.authz.ambient import ForOthers
 from signer.authz.deny_file import DenyFileUnusable
 from signer.cli.common import USAGE, Failure, read_text
@@ -94,7 +95,7 @@ async def _proven(loaded: Loaded, callers: Callers, credentials: Credentials, im
     clock = SystemClock()
     if credentials.chain:
         bundle = await _roots(loaded)
-        caller = await build_authenticator(loaded.config, callers, bundle, clock).authenticate(credentials)
+        caller = await build_authenticator(loaded.config, callers, bundle, clock, Origins()).authenticate(credentials)
     else:
         await _synced(callers)
         caller = await callers.authenticator.authenticate(credentials)

@@ -68,9 +68,11 @@ class Caller:
     Attributes:
         identity: The SPIFFE identity of its service account.
         method: How it was proven, such as ``token-review``, ``development`` or ``client-certificate``.
-        cluster: The id of the cluster whose API server vouched for it; of a client certificate's, the local one.
+        cluster: The id of the cluster whose API server vouched for it; of a client certificate's, the one
+            that it was issued in; empty where there are several and nobody knows.
         pod: The pod its token is bound to; None for legacy tokens and client certificates.
         serial: The serial number of the client certificate that proved it; None for tokens.
+        issued_to: The UID of the pod that this certificate was issued to, where that is known; else empty.
     """
 
     identity: SpiffeId
@@ -78,6 +80,7 @@ class Caller:
     cluster: str
     pod: PodRef | None = None
     serial: int | None = None
+    issued_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Parts:
         chance: A source of numbers in [0, 1) for the jitter of pauses.
         tally: Told what happens on the way to the backends.
         rules: The operator's rules on callers.
+        issued: Told of each certificate that is handed out, by its serial.
         quota: Counts a certificate that is to be made, or raises QuotaExceeded.
         deny: Asked before anything is remembered or signed, so that nobody who is denied shares an answer.
     """
@@ -66,6 +67,7 @@ class Parts:
     deny: Denials = field(default_factory=NoDenials)
     rules: Verdict = lambda _: None
     quota: Callable[[Grant], None] = lambda _: None
+    issued: Callable[[Grant, int], None] = lambda _, __: None
 
 
 class Pipeline:
@@ -142,6 +144,7 @@ class Pipeline:
             chain = await self._signing.sign(route, Order(request, grant, checked, ends), trace)
             describe_leaf(outcome, chain)
             parts.deny.issued(grant, checked, chain.leaf.serial_number)
+            parts.issued(grant, chain.leaf.serial_number)
             cluster, namespace = caller.cluster, grant.identity.namespace
             return layout(chain, parts.bundle.extended(chain.bundle, cluster, namespace))
 

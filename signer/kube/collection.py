@@ -5,42 +5,26 @@ the watch does not know yet is waited for a moment and then asked for, so that a
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from signer.kube.answer import ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
+from signer.kube.asking import Asking
+from signer.kube.table import F, Successor, Table
 from signer.kube.watch import Manifest, Watch, reason_of
 
 MAX_GONE = 10_000
 MAX_ASKED = 256
 GET_SECONDS = 3.0
+# Parsing a page stalls all requests: some 16 ms for so many pods.
+PAGE = 200
 
-
-class Fact(Protocol):
-    """What every object has."""
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def uid(self) -> str:
-        """Its ``metadata.uid``."""
-        ...
-
-
-F = TypeVar("F", bound=Fact)
 H = TypeVar("H")
 
 
@@ -56,21 +40,31 @@ class Collection(Generic[F]):
         plural: The kind's plural in ``/api/v1``.
         fact: Takes of a manifest what is kept; raises KeyError, TypeError or ValueError where it is none.
         patience: Seconds that an object which is not known is waited for before the API server is asked for it.
+        table: Makes an empty table.
     """
 
-    def __init__(self, api: KubeApi, plural: str, fact: Callable[[Manifest], F], patience: float = 0.5) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        plural: str,
+        fact: Callable[[Manifest], F],
+        patience: float = 0.5,
+        table: Callable[[], Table[F]] = Table,
+    ) -> None:
         self._api = api
         self._plural = plural
         self._fact = fact
         self._patience = patience
-        self._known: dict[str, dict[str, F]] = {}
+        self._table = table
+        self._known = table()
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._waiting: dict[object, set[asyncio.Event]] = {}
-        self._asked: dict[tuple[str, str], asyncio.Task[F | None]] = {}
-        self.watch = Watch(api, f"/api/v1/{plural}", {}, self, slim=fact)
+        self._asking: Asking[F | None] = Asking(plural, MAX_ASKED)
+        self._closed = False
+        self.watch = Watch(api, f"/api/v1/{plural}", {}, self, gather=self._successor, page=PAGE)
 
     def __len__(self) -> int:
-        return sum(map(len, self._known.values()))
+        return len(self._known)
 
     @property
     def synced(self) -> bool:
@@ -78,37 +72,41 @@ class Collection(Generic[F]):
         return self.watch.synced.is_set()
 
     def stale_for(self) -> float:
-        """Seconds for which the watch has been broken; 0 while it works."""
-        since = self.watch.broken_since
-        return 0.0 if since is None else max(0.0, time.monotonic() - since)
+        """Seconds for which the watch has been broken, or everything is being listed; 0 while it works. Without end
+        once it is closed."""
+        if self._closed:
+            return math.inf
+        since = [at for at in (self.watch.broken_since, self.watch.listing_since) if at is not None]
+        return max(0.0, time.monotonic() - min(since)) if since else 0.0
 
     def get(self, namespace: str, name: str) -> F | None:
         """Give what is known now, from memory."""
-        return self._known.get(namespace, {}).get(name)
+        return self._known.get(namespace, name)
 
-    async def resolve(self, namespace: str, name: str, uid: str) -> F:
+    async def resolve(self, namespace: str, name: str, uid: str, ready: Callable[[F], bool] = lambda _: True) -> F:
         """Find one very object.
+
+        Args:
+            namespace: Its namespace.
+            name: Its name.
+            uid: Its UID.
+            ready: Whether what is known of it is enough; if not, it is waited and asked for as if it were not known.
 
         Raises:
             Vanished: It is gone, or another one has its name.
             ApiUnavailable: It is not known, and the API server did not say.
         """
-        if uid in self._gone:
+
+        def known() -> F | None:
+            found = self.get(namespace, name)
+            return found if found is not None and found.uid == uid and ready(found) else None
+
+        found = known()
+        if found is None and uid in self._gone:
             raise Vanished(f"{self._plural}: {name[:80]!a} with this uid is gone")
-        known = self._match(namespace, name, uid) or await self._awaited(namespace, name, uid)
-        if known is None:
-            known = await self._ask(namespace, name)
-        if known is None or known.uid != uid:
-            self._forget_uid(uid)
-            raise Vanished(f"{self._plural}: there is no {name[:80]!a} with this uid")
-        return known
-
-    def _match(self, namespace: str, name: str, uid: str) -> F | None:
-        known = self.get(namespace, name)
-        return known if known is not None and known.uid == uid else None
-
-    async def _awaited(self, namespace: str, name: str, uid: str) -> F | None:
-        return await self.until((namespace, name), lambda: self._match(namespace, name, uid), self._patience)
+        return (
+            found or await self.until((namespace, name), known, self._patience) or await self._ask(namespace, name, uid)
+        )
 
     async def until(self, key: object, found: Callable[[], H | None], seconds: float) -> H | None:
         """Wait until ``found`` gives something, asked whenever an object of ``key`` changes; None when it is late."""
@@ -134,26 +132,19 @@ class Collection(Generic[F]):
             if not waiting and self._waiting.get(key) is waiting:
                 del self._waiting[key]
 
-    async def _ask(self, namespace: str, name: str) -> F | None:
-        """Share a question under way; it is a task of its own, since its first asker may go away."""
-        task = self._asked.get((namespace, name))
-        if task is None:
-            if len(self._asked) >= MAX_ASKED:
-                raise ApiUnavailable(f"{self._plural}: {MAX_ASKED} are being asked for")
-            task = asyncio.create_task(self._read(namespace, name), name=f"read-{self._plural}")
-            self._asked[namespace, name] = task
-            task.add_done_callback(lambda done: self._answered((namespace, name), done))
-        return await asyncio.shield(task)
-
-    def _answered(self, key: tuple[str, str], task: "asyncio.Task[F | None]") -> None:
-        self._asked.pop(key, None)
-        if not task.cancelled():
-            task.exception()
+    async def _ask(self, namespace: str, name: str, uid: str) -> F:
+        # With the uid: an answer from before another one of the name was made says nothing of that.
+        found = await self._asking.ask((namespace, name, uid), lambda: self._read(namespace, name))
+        if found is None or found.uid != uid:
+            self._bury(uid)
+            raise Vanished(f"{self._plural}: there is no {name[:80]!a} with this uid")
+        self.watch.restart(f"{self._plural} have changed")
+        return found
 
     async def _read(self, namespace: str, name: str) -> F | None:
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/{self._plural}/{quote(name, safe='')}"
         answer = await self._api.call("GET", path, GET_SECONDS)
-        if answer.status == 404:
+        if answer.status == 404 and _not_found(answer, name):
             return None
         if answer.status != 200:
             raise ApiUnavailable(f"{self._plural}: HTTP {answer.status}: {reason_of(answer)}")
@@ -164,10 +155,16 @@ class Collection(Generic[F]):
 
     def listed(self, objects: list[F]) -> None:
         """Take all objects in place of what was known. UIDs that are gone meanwhile are found so when asked for."""
-        self._known = {}
-        self._cleared()
+        table = self._table()
         for fact in objects:
-            self._put(fact)
+            table.put(fact)
+        self._replace(table)
+
+    def _successor(self) -> Successor[F]:
+        return Successor(self._known, self._table(), self._fact, self._replace)
+
+    def _replace(self, table: Table[F]) -> None:
+        self._known = table
         for waiting in self._waiting.values():
             _wake(waiting)
 
@@ -175,27 +172,15 @@ class Collection(Generic[F]):
         """Take one event."""
         fact = self._fact(item)
         if kind == "DELETED":
-            self._remove(fact.namespace, fact.name)
-            self._forget_uid(fact.uid)
+            self._known.remove(fact.namespace, fact.name)
+            self._bury(fact.uid)
         else:
-            self._put(fact)
+            self._known.put(fact)
+            self._gone.pop(fact.uid, None)
         for key in ((fact.namespace, fact.name), *self._keys(fact)):
             _wake(self._waiting.get(key, ()))
 
-    def _put(self, fact: F) -> None:
-        self._remove(fact.namespace, fact.name)
-        self._known.setdefault(fact.namespace, {})[fact.name] = fact
-        self._added(fact)
-
-    def _remove(self, namespace: str, name: str) -> None:
-        names = self._known.get(namespace)
-        old = names.pop(name, None) if names else None
-        if names is not None and not names:
-            del self._known[namespace]
-        if old is not None:
-            self._removed(old)
-
-    def _forget_uid(self, uid: str) -> None:
+    def _bury(self, uid: str) -> None:
         self._gone[uid] = None
         if len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
@@ -204,21 +189,16 @@ class Collection(Generic[F]):
         """More keys whose waiters an object wakes."""
         return ()
 
-    def _cleared(self) -> None:
-        """Drop every index: all objects come anew."""
-
-    def _added(self, fact: F) -> None:
-        """Index an object."""
-
-    def _removed(self, fact: F) -> None:
-        """Take an object out of the index."""
-
     async def close(self) -> None:
-        """Stop asking."""
-        tasks = list(self._asked.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop asking, and know nothing more."""
+        self._closed = True
+        await self._asking.close()
+
+
+def _not_found(answer: Answer, name: str) -> bool:
+    """Whether it is the API server that says so, and of this object: what stands between has 404s of its own."""
+    details = answer.body.get("details")
+    return answer.body.get("reason") == "NotFound" and isinstance(details, dict) and details.get("name") == name
 
 
 def _wake(waiting: Iterable[asyncio.Event]) -> None:

@@ -16,6 +16,8 @@ from kubernetes.aio.config import (
     load_kube_config_from_dict,
 )
 
+from signer.kube.memory_files import in_memory
+
 # As many as authentication.concurrency may be.
 MAX_CONNECTIONS = 1000
 # What a kubeconfig that came from a Secret may say (istio: pkg/kube/multicluster/secretcontroller.go, which rebuilds
@@ -57,7 +59,11 @@ async def open_client_from(config: Mapping[str, Any]) -> ApiClient:
         NoCluster: It is unusable, or would run commands, read files of this machine, or trust anybody.
     """
     harmless = sanitized(config)
-    return await _open(partial(_load_from, config=harmless), _unusable)
+    try:
+        with in_memory(harmless) as config:
+            return await _open(partial(_load_from, config=config), _unusable)
+    except ValueError as error:
+        raise _unusable(str(error)) from None
 
 
 async def _open(load: Callable[[Configuration], Awaitable[None]], no_cluster: Callable[[str], NoCluster]) -> ApiClient:

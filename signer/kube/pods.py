@@ -3,11 +3,17 @@
 import sys
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote, urlencode
 
+from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi
-from signer.kube.collection import Collection
-from signer.kube.watch import Manifest
+from signer.kube.asking import Asking
+from signer.kube.collection import GET_SECONDS, Collection
+from signer.kube.table import Table
+from signer.kube.watch import Manifest, reason_of
 
+MAX_NODES_ASKED = 16
+NODE_BYTES = 16 * 1024 * 1024
 # A pod in one of these never runs again.
 FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -78,32 +84,19 @@ def _end(metadata: Manifest) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()
 
 
-class Pods(Collection[Pod]):
-    """All pods of a cluster, and who runs on which node."""
+class Places(Table[Pod]):
+    """Pods, and who runs on which node."""
 
-    def __init__(self, api: KubeApi, patience: float = 0.5) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         # Counted, and only the few that are ending by name: a set for each of a hundred thousand would cost more than
         # all else that is known of them.
         self._running: dict[tuple[str, str, str], int] = {}
         self._ending: dict[tuple[str, str, str], dict[str, float]] = {}
-        super().__init__(api, "pods", pod_of, patience)
 
-    def runs_on(self, node: str, namespace: str, service_account: str, now: float) -> bool:
-        """Tell whether a live pod of a service account is on a node at ``now``, Unix seconds. O(1) but for pods that
-        are ending."""
-        key = (node, namespace, service_account)
+    def has(self, key: tuple[str, str, str], now: float) -> bool:
+        """Tell whether one lives at a node, namespace and account."""
         return key in self._running or any(now < end for end in self._ending.get(key, {}).values())
-
-    async def comes_to(self, node: str, namespace: str, service_account: str, now: float, seconds: float) -> bool:
-        """Wait ``seconds`` at most until ``runs_on`` holds."""
-        key = (node, namespace, service_account)
-        return bool(await self.until(key, lambda: self.runs_on(*key, now) or None, seconds))
-
-    def _keys(self, fact: Pod) -> tuple[object, ...]:
-        return (_place(fact),)
-
-    def _cleared(self) -> None:
-        self._running, self._ending = {}, {}
 
     def _added(self, fact: Pod) -> None:
         if fact.finished or not fact.node:
@@ -124,6 +117,58 @@ class Pods(Collection[Pod]):
             self._running[key] -= 1
         else:
             del self._running[key]
+
+
+class Pods(Collection[Pod]):
+    """All pods of a cluster, and who runs on which node."""
+
+    _known: Places
+
+    def __init__(self, api: KubeApi, patience: float = 0.5) -> None:
+        super().__init__(api, "pods", pod_of, patience, Places)
+        self._asking_nodes: Asking[list[Pod]] = Asking("pods of a node", MAX_NODES_ASKED)
+
+    def runs_on(self, node: str, namespace: str, service_account: str, now: float) -> bool:
+        """Tell whether a live pod of a service account is on a node at ``now``, Unix seconds. O(1) but for pods that
+        are ending."""
+        return self._known.has((node, namespace, service_account), now)
+
+    async def comes_to(self, node: str, namespace: str, service_account: str, now: float, seconds: float) -> bool:
+        """Wait ``seconds`` at most until ``runs_on`` holds."""
+        key = (node, namespace, service_account)
+        return bool(await self.until(key, lambda: self.runs_on(*key, now) or None, seconds))
+
+    async def are_on(self, node: str, namespace: str, service_account: str, now: float) -> bool:
+        """Ask the API server what ``runs_on`` tells from memory, for when that is about to be a refusal.
+
+        Raises:
+            ApiUnavailable: It did not say.
+        """
+        key = (node, namespace, service_account)
+        there = await self._asking_nodes.ask(key, lambda: self._listed_on(node, namespace))
+        found = any(_place(pod) == key and not pod.finished and pod.lives(now) for pod in there)
+        if found:
+            self.watch.restart("pods have come")
+        return found
+
+    async def _listed_on(self, node: str, namespace: str) -> list[Pod]:
+        query = urlencode({"fieldSelector": f"spec.nodeName={node}"})
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods?{query}"
+        answer = await self._api.call("GET", path, GET_SECONDS, limit=NODE_BYTES)
+        if answer.status != 200:
+            raise ApiUnavailable(f"pods: HTTP {answer.status}: {reason_of(answer)}")
+        try:
+            return [pod_of(item) for item in answer.body.get("items") or []]
+        except (KeyError, TypeError, ValueError):
+            raise ApiUnavailable("pods: the answer is no list of pods") from None
+
+    async def close(self) -> None:
+        """Stop asking, and know nothing more."""
+        await super().close()
+        await self._asking_nodes.close()
+
+    def _keys(self, fact: Pod) -> tuple[object, ...]:
+        return (_place(fact),)
 
 
 def _place(pod: Pod) -> tuple[str, str, str]:

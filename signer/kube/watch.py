@@ -34,6 +34,9 @@ PROVEN_SECONDS = 1.0
 GONE_SECONDS = 10.0
 # Whoever has heard something so lately is not dead: what it has not told yet is on its way.
 HEARD_SECONDS = 1.0
+# Between two pages of a list that is not the first: what is known serves meanwhile, and parsing one page after another
+# leaves a loop under load no time for those who wait.
+PAGE_PAUSE = 0.03
 _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 10.0
 
@@ -42,11 +45,23 @@ class Follower(Protocol):
     """Whoever wants to know. Called on the event loop; must not block and must not raise."""
 
     def listed(self, objects: list[Any]) -> None:
-        """All objects, as ``slim`` left them, as of now: what is not among them is gone."""
+        """All objects as of now: what is not among them is gone."""
         ...
 
     def changed(self, kind: str, item: Manifest) -> None:
         """One event: ``ADDED``, ``MODIFIED`` or ``DELETED``."""
+        ...
+
+
+class Gathering(Protocol):
+    """Takes a list page by page: whole objects of a large collection would fill the memory, and stall all else."""
+
+    def add(self, items: list[Manifest]) -> None:
+        """One page."""
+        ...
+
+    def done(self) -> None:
+        """That was all: what has not been among the pages is gone."""
         ...
 
 
@@ -63,8 +78,8 @@ class Watch:
         selector: Of labels or fields, as query parameters.
         follower: Told of everything.
         restarted: Called whenever the watch has to be opened again after a fault.
-        slim: Takes of each listed object what the follower needs, page by page: whole objects of a large collection
-            would fill the memory before the follower sees the first.
+        gather: Begins a list, in place of the follower's ``listed``.
+        page: Objects in one answer.
     """
 
     def __init__(
@@ -74,10 +89,12 @@ class Watch:
         selector: dict[str, str],
         follower: Follower,
         restarted: Callable[[], None] = lambda: None,
-        slim: Callable[[Manifest], Any] = lambda item: item,
+        gather: Callable[[], Gathering] | None = None,
+        page: int = PAGE,
     ) -> None:
         self._api = api
-        self._slim = slim
+        self._gather = gather or (lambda: _Whole(follower))
+        self._page = page
         self._path = path
         self._selector = selector
         self._follower = follower
@@ -94,6 +111,8 @@ class Watch:
         """Set once everything was listed for the first time."""
         self.fault = "nothing has been listed yet"
         self.broken_since: float | None = time.monotonic()
+        self.listing_since: float | None = None
+        """Since when everything is being listed: a large collection takes long, and what happens is not told then."""
 
     async def run(self) -> None:
         """List and watch for ever."""
@@ -152,19 +171,23 @@ class Watch:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
 
     async def _list(self) -> None:
-        items: list[Any] = []
-        token = ""
+        gathering, token = self._gather(), ""
+        self.listing_since = self.listing_since or time.monotonic()
+        self.fault = self.fault or f"{self._path}: it is being listed again"
         while True:
-            query = {**self._selector, "limit": str(PAGE)} | ({"continue": token} if token else {})
+            query = {**self._selector, "limit": str(self._page)} | ({"continue": token} if token else {})
             answer = await self._api.call("GET", f"{self._path}?{urlencode(query)}", LIST_SECONDS, limit=LIST_BYTES)
             metadata = _success(answer).get("metadata") or {}
-            items += map(self._slim, answer.body.get("items") or [])
+            gathering.add(answer.body.get("items") or [])
             token = metadata.get("continue") or ""
             if not token:
                 break
-        self._follower.listed(items)
+            if self.synced.is_set():
+                await asyncio.sleep(PAGE_PAUSE)
+        gathering.done()
         # Not before: what the follower could not take must be listed again.
         self._version = str(metadata.get("resourceVersion") or "")
+        self.listing_since = None
         self.synced.set()
         if not self._failures:
             self._works()
@@ -212,6 +235,20 @@ class Watch:
         if kind != "BOOKMARK":
             self._follower.changed(kind, item)
         self._version = str(version or self._version)
+
+
+class _Whole:
+    """All of a list at once."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._items: list[Manifest] = []
+
+    def add(self, items: list[Manifest]) -> None:
+        self._items += items
+
+    def done(self) -> None:
+        self._follower.listed(self._items)
 
 
 def _success(answer: Answer) -> Manifest:

@@ -101,7 +101,8 @@ OWN: dict[str, MetricSpec] = {
     ),
     "token_reviews": MetricSpec(
         "istio_signer_token_verdicts_total",
-        "Tokens judged: fresh (API call), cached, shared (waited for a call under way), shape (refused unasked).",
+        "Tokens judged: fresh (API call), cached, shared (waited for a call under way), shape (refused unasked),"
+        " offline (by the issuer's keys).",
         ("source",),
     ),
     "lines_dropped": MetricSpec("istio_signer_lines_dropped_total", "Lines lost to a stuck reader.", ("stream",)),

@@ -40,7 +40,8 @@ class Running:
 
 
 @contextmanager
-def _process(name: str, command: list[str], ready: Path, log: Path) -> Iterator[dict[str, int]]:
+def process(name: str, command: list[str], ready: Path, log: Path) -> Iterator[dict[str, int]]:
+    """Run a server until the end of the block; give what its ready file tells."""
     with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
             yield _wait(name, process, ready, log)
@@ -68,7 +69,7 @@ def signer(directory: Path) -> Iterator[tuple[Running, Path]]:
     ca, ready = directory / "ca", directory / "signer.json"
     command = [sys.executable, "-m", "signer.cli.main", "serve", "--development", "--directory", str(ca)]
     command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file", str(ready)]
-    with _process("signer", command, ready, directory / "signer.log") as ports:
+    with process("signer", command, ready, directory / "signer.log") as ports:
         token = directory / "token"
         token.write_text(development_token(f"http://127.0.0.1:{ports['http_port']}", IDENTITY).reveal())
         yield Running("signer", f"127.0.0.1:{ports['grpc_port']}", ports["pid"], ca / "root-cert.pem"), token
@@ -84,7 +85,7 @@ def null(directory: Path, beside: Running, token: Path) -> Iterator[Running]:
         (directory / name).write_bytes(data)
     ready = directory / "null.json"
     command = [sys.executable, "-m", "tests.bench.null_server", *(str(directory / name) for name in files), str(ready)]
-    with _process("null", command, ready, directory / "null.log") as ports:
+    with process("null", command, ready, directory / "null.log") as ports:
         yield Running("null RPC", f"127.0.0.1:{ports['grpc_port']}", ports["pid"], beside.roots)
 
 

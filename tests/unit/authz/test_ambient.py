@@ -1,5 +1,6 @@
 """Acting for others: who may, for whom, and what is an outage instead of a refusal."""
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,10 @@ from signer.authz.ambient import ForOthers, NodeProxies
 from signer.core.errors import AuthenticationUnavailable, ImpersonationDenied
 from signer.core.identity import SpiffeId
 from signer.core.types import Caller, Grant, PodRef
-from signer.kube.answer import ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.pods import Pods, pod_of
 from tests.support.clock import FakeClock
+from tests.support.waiting import settle
 from tests.unit.kube.test_collection import FakeApi, manifest
 
 ZTUNNEL = SpiffeId.parse("spiffe://cluster.local/ns/istio-system/sa/ztunnel")
@@ -120,3 +122,38 @@ async def test_an_outage_leaves_known_pods_their_proxy() -> None:
     desk.pods.watch.broken_since = time.monotonic() - 10
     assert (await desk.ask()).impersonated
     assert desk.api.asked == []
+
+
+async def test_a_dead_watch_is_no_refusal() -> None:
+    """Before one, the API server is asked."""
+    desk = Desk(proxy_pod())
+    desk.api.list = Answer(200, {"items": [manifest()]})
+    assert (await desk.ask()).impersonated
+    desk.api.list = ApiUnavailable("down")
+    with pytest.raises(AuthenticationUnavailable, match="down"):
+        await desk.ask(CART.replace("cart", "till"))
+
+
+async def test_one_proxy_does_not_hold_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may ask for whom it likes; those who wait beyond a few are told to come back, at once."""
+    monkeypatch.setattr(ambient, "PATIENCE", 60.0)
+    desk = Desk(proxy_pod())
+    flood = [asyncio.create_task(desk.ask(CART.replace("cart", f"no-{n}"))) for n in range(ambient.MAX_WAITING_EACH)]
+    await settle()
+    with pytest.raises(AuthenticationUnavailable, match="wait for pods"):
+        await desk.ask()
+    assert (await desk.ask("")).identity == ZTUNNEL
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+    assert not desk.desk._waiting._of
+
+
+async def test_during_an_outage_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what cannot come."""
+    monkeypatch.setattr(ambient, "PATIENCE", 60.0)
+    desk = Desk(proxy_pod())
+    desk.pods.watch.broken_since = time.monotonic()
+    async with asyncio.timeout(5.0):
+        with pytest.raises(AuthenticationUnavailable, match="not known now"):
+            await desk.ask()

@@ -1,12 +1,13 @@
 """Pods and service accounts known from a watch: who runs where, what is gone, what is not known yet."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
 from signer.kube.answer import Answer, ApiUnavailable
-from signer.kube.collection import MAX_GONE, Vanished
+from signer.kube.collection import MAX_ASKED, MAX_GONE, Vanished
 from signer.kube.pods import Account, Pods, account_of, pod_of
 from tests.support.waiting import settle
 
@@ -26,21 +27,38 @@ def ending(end: str) -> dict[str, Any]:
     return manifest(metadata={"deletionTimestamp": end})
 
 
+def not_found(name: str) -> Answer:
+    """The API server's own."""
+    return Answer(404, {"kind": "Status", "reason": "NotFound", "details": {"name": name, "kind": "pods"}})
+
+
 class FakeApi:
-    """Gives the same answer to every question."""
+    """Gives the same answer to every question for an object, and another one to those for a list."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.answer: Answer | ApiUnavailable = Answer(404, {})
+        self.answer: Answer | ApiUnavailable | None = None
+        self.list: Answer | ApiUnavailable = Answer(200, {"items": []})
+        self.gate = asyncio.Event()
+        self.gate.set()
 
-    async def call(self, method: str, path: str, timeout: float) -> Answer:
+    async def call(self, method: str, path: str, timeout: float, *, limit: int = 0) -> Answer:
         """Note the question."""
         assert method == "GET"
         self.asked.append(path)
         await asyncio.sleep(0)
-        if isinstance(self.answer, ApiUnavailable):
-            raise self.answer
-        return self.answer
+        if "fieldSelector" in path:
+            return self._give(self.list)
+        # As it is when the question comes, told when the gate opens.
+        answer = self.answer or not_found(path.rpartition("/")[2])
+        await self.gate.wait()
+        return self._give(answer)
+
+    @staticmethod
+    def _give(answer: Answer | ApiUnavailable) -> Answer:
+        if isinstance(answer, ApiUnavailable):
+            raise answer
+        return answer
 
 
 @pytest.fixture
@@ -141,7 +159,8 @@ async def test_a_pod_of_the_same_name_is_another_one(pods: Pods, api: FakeApi) -
 
 async def test_no_answer_is_no_refusal(pods: Pods, api: FakeApi) -> None:
     """Nor is what is no pod."""
-    for answer in (ApiUnavailable("down"), Answer(403, {}), Answer(200, {"kind": "Status"})):
+    unlike = Answer(404, {"reason": "NotFound", "message": "the server could not find the requested resource"})
+    for answer in (ApiUnavailable("down"), Answer(403, {}), Answer(404, {}), unlike, Answer(200, {"kind": "Status"})):
         api.answer = answer
         with pytest.raises(ApiUnavailable):
             await pods.resolve("shop", "cart-0", "uid-0")
@@ -171,8 +190,85 @@ async def test_a_list_wakes_who_waits(pods: Pods) -> None:
     assert await placed
 
 
+def test_while_all_is_listed_nothing_is_heard(pods: Pods) -> None:
+    """However long that takes: it is no watch that works."""
+    pods.watch.broken_since = None
+    assert pods.stale_for() == 0.0
+    pods.watch.listing_since = time.monotonic() - 10.0
+    assert pods.stale_for() >= 10.0
+    pods.watch.broken_since = time.monotonic() - 20.0
+    assert pods.stale_for() >= 20.0
+
+
 def test_the_memory_of_what_is_gone_is_bounded(pods: Pods) -> None:
     """The oldest go first."""
     for number in range(MAX_GONE + 5):
-        pods._forget_uid(str(number))
+        pods._bury(str(number))
     assert (len(pods._gone), "4" in pods._gone, "5" in pods._gone) == (MAX_GONE, False, True)
+
+
+async def test_an_answer_for_an_earlier_pod_says_nothing_of_a_later_one(pods: Pods, api: FakeApi) -> None:
+    """Both are asked for under one name, and the first answer comes late."""
+    api.gate.clear()
+    old = asyncio.create_task(pods.resolve("shop", "cart-0", "uid-old"))
+    await settle()
+    api.answer = Answer(200, manifest(uid="uid-new"))
+    new = asyncio.create_task(pods.resolve("shop", "cart-0", "uid-new"))
+    await settle()
+    api.gate.set()
+    with pytest.raises(Vanished):
+        await old
+    assert (await new).uid == "uid-new"
+
+
+async def test_what_the_watch_has_is_there_whatever_was_said_before(pods: Pods) -> None:
+    """A wrong answer must not refuse a pod for ever."""
+    with pytest.raises(Vanished):
+        await pods.resolve("shop", "cart-0", "uid-0")
+    pods.changed("ADDED", manifest())
+    assert (await pods.resolve("shop", "cart-0", "uid-0")).uid == "uid-0"
+    assert "uid-0" not in pods._gone
+
+
+async def test_a_pod_that_is_not_ready_is_asked_for(pods: Pods, api: FakeApi) -> None:
+    """Known from before it was on a node, while the watch says nothing."""
+    pods.changed("ADDED", manifest(spec={"nodeName": ""}))
+    api.answer = Answer(200, manifest())
+    assert (await pods.resolve("shop", "cart-0", "uid-0", lambda pod: bool(pod.node))).node == "node-0"
+
+
+async def test_a_refusal_is_asked_for(pods: Pods, api: FakeApi) -> None:
+    """By the node's own list, shared by who ask at once; a pod that has ended is none."""
+    assert not await pods.are_on(*PLACE, NOW)
+    api.list = Answer(200, {"items": [manifest()]})
+    assert await asyncio.gather(*(pods.are_on(*PLACE, NOW) for _ in range(5))) == [True] * 5
+    assert api.asked == ["/api/v1/namespaces/shop/pods?fieldSelector=spec.nodeName%3Dnode-0"] * 2
+    api.list = Answer(200, {"items": [manifest(phase="Failed"), manifest(spec={"nodeName": "node-1"})]})
+    assert not await pods.are_on(*PLACE, NOW)
+    for answer in (ApiUnavailable("down"), Answer(403, {}), Answer(200, {"items": [{}]})):
+        api.list = answer
+        with pytest.raises(ApiUnavailable):
+            await pods.are_on(*PLACE, NOW)
+
+
+async def test_who_waits_while_it_is_closed_is_told_an_outage(pods: Pods, api: FakeApi) -> None:
+    """And not that the caller itself has gone away."""
+    api.gate.clear()
+    asking = asyncio.create_task(pods.resolve("shop", "cart-0", "uid-0"))
+    await settle()
+    await pods.close()
+    with pytest.raises(ApiUnavailable, match="closed"):
+        await asking
+    assert pods.stale_for() == float("inf")
+
+
+async def test_not_too_many_questions(api: FakeApi) -> None:
+    """Whatever names callers bring."""
+    pods = Pods(api, patience=0.0)  # type: ignore[arg-type]
+    api.gate.clear()
+    asking = [asyncio.create_task(pods.resolve("shop", f"cart-{n}", f"uid-{n}")) for n in range(MAX_ASKED)]
+    await settle()
+    with pytest.raises(ApiUnavailable, match="under way"):
+        await pods.resolve("shop", "one-more", "uid")
+    api.gate.set()
+    assert all(isinstance(told, Vanished) for told in await asyncio.gather(*asking, return_exceptions=True))
