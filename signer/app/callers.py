@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from signer.app.one_cluster import Followed, Ground, Service, authenticator_of, judged_by
+from signer.app.one_cluster import Followed, Parts, Service, authenticator_of, judged_by
 from signer.app.remote import follow_remote_secrets
 from signer.authn.by_proof import ByProof
 from signer.authn.client_cert import CertificatePolicy, ClientCertificates, Proofs
@@ -67,25 +67,25 @@ async def build_callers(
     """
     authenticators: dict[str, Authenticator] = {}
     async with AsyncExitStack() as opened:
-        ground = Ground(config, clock, count, labels_needed, opened)
+        parts = Parts(config, clock, count, labels_needed, opened)
         for index, cluster in enumerate(config.clusters):
             if issuer is not None:
-                authenticators[cluster.id] = judged_by(issuer, cluster, ground)
+                authenticators[cluster.id] = judged_by(issuer, cluster, parts)
             else:
                 api = await _connect(index, cluster, opened)
-                authenticators[cluster.id] = authenticator_of(cluster, api, ground)
+                authenticators[cluster.id] = authenticator_of(cluster, api, parts)
         by_cluster = ByCluster(config.clusters[0].id, authenticators, aliases=aliases_of(config))
         if config.remote_secrets.enabled and issuer is None:
             local = await _connect(0, config.clusters[0], opened)
-            follow_remote_secrets(local, by_cluster, ground, {*authenticators, *aliases_of(config)})
+            follow_remote_secrets(local, by_cluster, parts, {*authenticators, *aliases_of(config)})
         closers = [opened.pop_all().aclose]
         return Callers(
             authenticator=by_cluster,
-            proxies=ground.proxies,
-            services=ground.services,
-            synced=ground.synced,
-            notes=ground.notes,
-            followed=ground.all_followed,
+            proxies=parts.proxies,
+            services=parts.services,
+            synced=parts.synced,
+            notes=parts.notes,
+            followed=parts.all_followed,
             closers=closers,
         )
 

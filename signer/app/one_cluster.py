@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
-from signer.app.offline import Issuers
+from signer.app.issuers import Issuers
 from signer.authn.bearer import BearerAuthenticator, BearerPolicy, Judge
 from signer.authn.direct import DirectAuthenticator, Queued
 from signer.authn.live_pod import LivePods
@@ -34,8 +34,8 @@ class Followed:
 
 
 @dataclass(slots=True)
-class Ground:
-    """What one cluster, or several, are put together on.
+class Parts:
+    """What makes up the callers of clusters: what all of them are given, and what each adds.
 
     Attributes:
         count: Told where each verdict on a token came from.
@@ -53,6 +53,10 @@ class Ground:
     followed: list[Followed] = field(default_factory=list)
     more_notes: list[Callable[[], list[Note]]] = field(default_factory=list)
     more_followed: list[Callable[[], list[Followed]]] = field(default_factory=list)
+
+    def anew(self, opened: AsyncExitStack) -> Self:
+        """The same for another cluster alone, with nothing added yet."""
+        return type(self)(self.config, self.clock, self.count, self.labels_needed, opened)
 
     @property
     def tolerance(self) -> float:
@@ -80,30 +84,30 @@ class Ground:
         return self.followed + [followed for more in self.more_followed for followed in more()]
 
 
-def authenticator_of(cluster: Cluster, api: KubeApi, ground: Ground) -> Authenticator:
+def authenticator_of(cluster: Cluster, api: KubeApi, parts: Parts) -> Authenticator:
     """One cluster's: its judge, its pods where somebody acts for them, and the labels of callers' pods."""
-    trusted = ground.config.ambient.trusted_node_accounts
+    trusted = parts.config.ambient.trusted_node_accounts
     offline = cluster.tokens == "offline"
     pods = Pods(api) if trusted or offline else None
     if pods is not None:
-        ground.follow(cluster.id, "pods", pods)
-        ground.proxies[cluster.id] = NodeProxies(frozenset(trusted), pods, ground.tolerance)
-    bearer: Authenticator = (reviewed := judged_by(_reviewer(cluster, api, ground.config), cluster, ground))
+        parts.follow(cluster.id, "pods", pods)
+        parts.proxies[cluster.id] = NodeProxies(frozenset(trusted), pods, parts.tolerance)
+    bearer: Authenticator = (reviewed := judged_by(_reviewer(cluster, api, parts.config), cluster, parts))
     if offline and pods is not None:
-        judge = _offline(cluster, api, pods, Queued(reviewed), ground)
-        bearer = DirectAuthenticator(judge, _audiences(cluster, ground.config), ground.clock, ground.count)
-    timeout = ground.config.authentication.timeout.total_seconds()
-    labelled = WithPodLabels(bearer, api, ground.labels_needed, ground.clock, timeout)
-    ground.opened.push_async_callback(labelled.close)
+        judge = _offline(cluster, api, pods, Queued(reviewed), parts)
+        bearer = DirectAuthenticator(judge, _audiences(cluster, parts.config), parts.clock, parts.count)
+    timeout = parts.config.authentication.timeout.total_seconds()
+    labelled = WithPodLabels(bearer, api, parts.labels_needed, parts.clock, timeout)
+    parts.opened.push_async_callback(labelled.close)
     return labelled
 
 
-def judged_by(judge: Judge, cluster: Cluster, ground: Ground) -> BearerAuthenticator:
+def judged_by(judge: Judge, cluster: Cluster, parts: Parts) -> BearerAuthenticator:
     """Put the memory, the sharing and the caps before a judge that asks somebody."""
-    settings = ground.config.authentication
-    policy = BearerPolicy(_audiences(cluster, ground.config), settings.cache.total_seconds(), settings.concurrency)
-    bearer = BearerAuthenticator(judge, policy, ground.clock, ground.count)
-    ground.opened.push_async_callback(bearer.close)
+    settings = parts.config.authentication
+    policy = BearerPolicy(_audiences(cluster, parts.config), settings.cache.total_seconds(), settings.concurrency)
+    bearer = BearerAuthenticator(judge, policy, parts.clock, parts.count)
+    parts.opened.push_async_callback(bearer.close)
     return bearer
 
 
@@ -114,16 +118,18 @@ def _reviewer(cluster: Cluster, api: KubeApi, config: Config) -> TokenReviewer:
     )
 
 
-def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, ground: Ground) -> OfflineJudge:
+def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts: Parts) -> OfflineJudge:
     accounts = Accounts(api)
-    ground.follow(cluster.id, "service-accounts", accounts)
-    issuers = Issuers(cluster, api, ground.config.authentication.timeout.total_seconds(), ground.clock)
-    ground.services[f"issuer-{cluster.id}"] = issuers.run
-    ground.synced.append(issuers.known)
-    ground.opened.push_async_callback(issuers.close)
-    domain, audiences = domain_of(cluster, ground.config), _audiences(cluster, ground.config)
-    live = LivePods(pods, accounts, ground.clock, ground.tolerance)
-    return OfflineJudge(OfflinePolicy(cluster.id, domain, audiences, issuers.keys), live, fallback, ground.clock)
+    parts.follow(cluster.id, "service-accounts", accounts)
+    issuers = Issuers(cluster, api, parts.config.authentication.timeout.total_seconds(), parts.clock)
+    if not cluster.issuers:
+        parts.services[f"issuer-{cluster.id}"] = issuers.run
+    parts.add_notes(lambda: [Note(False, f"issuer of cluster {cluster.id}: {issuers.fault}")] if issuers.fault else [])
+    parts.synced.append(issuers.known)
+    parts.opened.push_async_callback(issuers.close)
+    domain, audiences = domain_of(cluster, parts.config), _audiences(cluster, parts.config)
+    live = LivePods(pods, accounts, parts.clock, parts.tolerance)
+    return OfflineJudge(OfflinePolicy(cluster.id, domain, audiences, issuers.keys), live, fallback, parts.clock)
 
 
 def domain_of(cluster: Cluster, config: Config) -> TrustDomain:

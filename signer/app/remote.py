@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from signer.app.one_cluster import Ground, authenticator_of
+from signer.app.one_cluster import Parts, authenticator_of
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.authn.token_review import PATH
@@ -22,61 +21,59 @@ from signer.observe.health import Note
 READY_SECONDS = 5.0
 
 
-def follow_remote_secrets(api: KubeApi, clusters: ByCluster, ground: Ground, reserved: Collection[str]) -> None:
-    """Add to ``ground`` what follows the secrets of the local cluster.
+def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: Parts, reserved: Collection[str]) -> None:
+    """Add to ``parts`` what follows the secrets of the local cluster.
 
     Args:
         api: The local cluster's API server.
         clusters: Where the clusters' judges are put.
-        ground: Gets the services, the notes and what must be closed.
+        parts: Gets the services, the notes and what must be closed.
         reserved: Ids and aliases of configured clusters, which no Secret may take.
     """
-    local: dict[str, Ground] = {}
+    in_use: dict[str, Parts] = {}
 
     async def build(cluster_id: str, remote: KubeApi) -> BuiltCluster:
-        return _built(cluster_id, remote, ground, local)
+        return _built(cluster_id, remote, parts, in_use)
 
     remotes = RemoteClusters(clusters, build)
     secrets = RemoteSecrets({*reserved}, _decoded, remotes)
-    watch = watch_secrets(api, ground.config.remote_secrets.namespace, secrets)
-    ground.services["remote-clusters"] = remotes.run
-    ground.services["remote-secrets"] = secrets.run
-    ground.services["watch-remote-secrets"] = watch.run
-    ground.synced.append(secrets.settled)
-    ground.add_notes(lambda: [Note(False, f"remote secrets: {watch.fault}")] if watch.fault else [])
-    ground.add_notes(lambda: [Note(False, fault) for fault in secrets.faults])
-    ground.add_notes(remotes.notes)
-    ground.add_notes(lambda: [note for each in local.values() for note in each.notes()])
-    ground.more_followed.append(lambda: [one for each in local.values() for one in each.followed])
+    watch = watch_secrets(api, parts.config.remote_secrets.namespace, secrets)
+    parts.services["remote-clusters"] = remotes.run
+    parts.services["remote-secrets"] = secrets.run
+    parts.services["watch-remote-secrets"] = watch.run
+    parts.synced.append(secrets.settled)
+    parts.add_notes(lambda: [Note(False, f"remote secrets: {watch.fault}")] if watch.fault else [])
+    parts.add_notes(lambda: [Note(False, fault) for fault in secrets.faults])
+    parts.add_notes(remotes.notes)
+    parts.add_notes(lambda: [note for each in in_use.values() for note in each.notes()])
+    parts.more_followed.append(lambda: [one for each in in_use.values() for one in each.followed])
 
 
 def _decoded(data: bytes) -> Mapping[str, Any]:
     return read_yaml(data.decode("utf-8"))[0]
 
 
-def _built(cluster_id: str, api: KubeApi, ground: Ground, local: dict[str, Ground]) -> BuiltCluster:
-    """One cluster on ground of its own, so that it can be closed alone. The new one takes the old one's place."""
+def _built(cluster_id: str, api: KubeApi, parts: Parts, in_use: dict[str, Parts]) -> BuiltCluster:
+    """One cluster on parts of its own, so that it can be closed alone. The new one takes the old one's place."""
     opened = AsyncExitStack()
-    own = replace(
-        ground, opened=opened, proxies={}, services={}, synced=[], followed=[], more_notes=[], more_followed=[]
-    )
-    cluster = Cluster(id=cluster_id, tokens=ground.config.remote_secrets.tokens)
+    own = parts.anew(opened)
+    cluster = Cluster(id=cluster_id, tokens=parts.config.remote_secrets.tokens)
     authenticator = authenticator_of(cluster, api, own)
 
     def take_over() -> None:
-        local[cluster_id] = own
-        ground.proxies |= own.proxies
+        in_use[cluster_id] = own
+        parts.proxies |= own.proxies
 
     async def close() -> None:
-        if local.get(cluster_id) is own:
-            del local[cluster_id]
-            ground.proxies.pop(cluster_id, None)
+        if in_use.get(cluster_id) is own:
+            del in_use[cluster_id]
+            parts.proxies.pop(cluster_id, None)
         await opened.aclose()
 
     return BuiltCluster(authenticator, lambda: _run(own), close, partial(_ready, cluster, api, own), take_over)
 
 
-async def _ready(cluster: Cluster, api: KubeApi, own: Ground) -> None:
+async def _ready(cluster: Cluster, api: KubeApi, own: Parts) -> None:
     """Wait until it can judge, and act for others, as what it replaces could.
 
     Raises:
@@ -101,7 +98,7 @@ async def _reviews(api: KubeApi, timeout: float) -> None:
         raise ApiUnavailable(f"TokenReview: HTTP {answer.status}: {reason_of(answer)}")
 
 
-async def _run(own: Ground) -> None:
+async def _run(own: Parts) -> None:
     """All that follows the cluster, side by side."""
     async with asyncio.TaskGroup() as group:
         for follow in own.services.values():

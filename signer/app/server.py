@@ -34,6 +34,7 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
         ExceptionGroup: A root service ended or failed, or a port cannot be bound.
     """
     try:
+        settle()
         # Before anything that may wait: a slow backend must not look like a dead process.
         await _open_admin(server)
         await server.bundle.start()
@@ -49,6 +50,7 @@ def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
         services["deny-list"] = server.deny.run()
     services |= {name: run() for name, run in (*server.duties.services.items(), *server.callers.services.items())}
     return services | {
+        "settle": _settle_when_synced(server.callers.synced),
         "trust-bundle": server.bundle.run(),
         "serving-certificate": server.serving.run(),
         "configuration": server.reload.run(),
@@ -108,7 +110,6 @@ async def _start(server: Server, ready_file: Path | None) -> None:
         await server.duties.remembered.wait()
         server.health.done(RECORD_PART)
     await _synced(server.callers.synced)
-    settle()
     await server.listener.start(credentials(server.serving, first))
     if server.mtls is not None:
         await server.mtls.start(client_credentials(server.serving, first, lambda: server.bundle.own().pem.encode()))
@@ -130,6 +131,14 @@ async def _synced(known: Sequence[asyncio.Event]) -> None:
                 await event.wait()
     except TimeoutError:
         _log.warning("not every cluster could be watched within %.0f s; see /readyz?verbose", START_SECONDS)
+
+
+async def _settle_when_synced(known: Sequence[asyncio.Event]) -> None:
+    """Take what the clusters hold out of the collector's sight: a look at all of it stalls every request."""
+    for event in known:
+        await event.wait()
+    settle()
+    await asyncio.Event().wait()
 
 
 async def _drain(server: Server) -> None:

@@ -17,7 +17,7 @@ from signer.authz.deny_file import DenyFileUnusable
 from signer.cli.common import USAGE, Failure, read_text
 from signer.config.load import Loaded
 from signer.config.model import Config
-from signer.core.errors import AuthenticationUnavailable, IdentityRejected
+from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, IdentityRejected
 from signer.core.events import NoMeter
 from signer.core.identity import InvalidIdentity, SpiffeId
 from signer.core.parsing import parse_certificates
@@ -147,14 +147,24 @@ class _Assume:
 
 async def _assumed(config: Config, identity: SpiffeId, cluster: str, labels: dict[str, str]) -> Caller:
     """Assume an identity, but none that the server could not prove."""
-    domains = {domain_of(cluster, config) for cluster in config.clusters}
-    if identity.trust_domain not in domains:
-        known = " or ".join(sorted(map(str, domains)))
-        raise IdentityRejected(f"it is of trust domain {identity.trust_domain}; every caller here is of {known}")
     pod = PodRef(ASSUMED, ASSUMED, None, tuple(sorted(labels.items()))) if labels else None
     clusters = {c.id: _Assume(identity, c.id, pod) for c in config.clusters}
     by_cluster = ByCluster(config.clusters[0].id, clusters, aliases=aliases_of(config))
-    return await by_cluster.authenticate(Credentials(None, cluster))
+    caller = await _of_configured(config, by_cluster, cluster)
+    (own,) = (domain_of(c, config) for c in config.clusters if c.id == caller.cluster)
+    if identity.trust_domain != own:
+        raise IdentityRejected(
+            f"it is of trust domain {identity.trust_domain}; every caller of cluster {caller.cluster} is of {own}"
+        )
+    return caller
+
+
+async def _of_configured(config: Config, by_cluster: ByCluster, cluster: str) -> Caller:
+    try:
+        return await by_cluster.authenticate(Credentials(None, cluster))
+    except AuthenticationFailed as error:
+        more = "; those of remote secrets can be judged by --token-file only" if config.remote_secrets.enabled else ""
+        raise AuthenticationFailed(f"{error.reason}{more}") from None
 
 
 def _identity(text: str) -> SpiffeId:

@@ -91,8 +91,8 @@ def backend_service(backend: FakeBackend) -> Coroutine[Any, Any, None]:
     """What a server of this backend runs for it."""
     other = SimpleNamespace(run=asyncio.Event().wait)
     parts = dict.fromkeys(("bundle", "serving", "reload", "clock_watch"), other)
-    duties = SimpleNamespace(services={})
-    given = SimpleNamespace(backends={"vault": backend}, deny=None, duties=duties, callers=duties, **parts)
+    duties, callers = SimpleNamespace(services={}), SimpleNamespace(services={}, synced=[])
+    given = SimpleNamespace(backends={"vault": backend}, deny=None, duties=duties, callers=callers, **parts)
     services = app._services(given)  # type: ignore[arg-type]
     service = services.pop("backend-vault")
     for unused in services.values():

@@ -39,11 +39,10 @@ class Issuers:
         self._own = KeySet(partial(fetch_jwks, api, timeout), clock)
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = [self._own.close]
         self._keys: MutableMapping[str, KeySet] = {i.issuer: self._keys_of(i, clock) for i in cluster.issuers}
-        self._given = bool(cluster.issuers)
         self.known = asyncio.Event()
         """Set once there is an issuer to accept."""
         self.fault = ""
-        if self._given:
+        if self._keys:
             self.known.set()
 
     @property
@@ -60,10 +59,10 @@ class Issuers:
         return keys
 
     async def run(self) -> None:
-        """Learn the API server's own issuer, and notice another one, for ever."""
+        """Learn the API server's own issuer, and notice another one, for ever: where none was given."""
         pause = _FIRST_PAUSE
         while True:
-            if self._given or await self._learn():
+            if await self._learn():
                 pause = _FIRST_PAUSE
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
