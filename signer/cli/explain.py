@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--identity", metavar="SPIFFE_ID", help="as if this identity had been proven")
     parser.add_argument("--cluster-id", default="", help="the clusterid that the caller would send")
     parser.add_argument("--cert-signer", default="", help="the signer that the caller would name")
-    parser.add_argument("--impersonate", default="", metavar="SPIFFE_ID", help="the workload it would act for")
+    parser.add_argument(
+        "--impersonate", default="", metavar="SPIFFE_ID", help="the workload it would act for, with --token-file"
+    )
     parser.add_argument("--ttl", default="0s", metavar="DURATION", help="the lifetime it would ask for")
     parser.add_argument(
         "--pod-label",

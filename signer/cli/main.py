@@ -16,7 +16,7 @@ VERBS: dict[str, str] = {
     "init": "make a root and an intermediate CA on disk",
     "request": "get a certificate from a running signer, as a proxy would",
     "check": "validate a configuration and everything that it points to",
-    "explain": "say whose identity a token would get, by which rule, from which backend",
+    "explain": "say whose identity a caller would get, by which rule, from which backend",
     "rotate-root": "replace the root that the mesh trusts, step by step, with nothing failing",
     "demo": "show the whole thing on this machine: issue, rotate, handshake",
 }
