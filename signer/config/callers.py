@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from signer.authz.rules import Method, check_identity_glob
 from signer.config.section import Section
@@ -62,10 +62,12 @@ RuleSections: TypeAlias = Annotated[list[RuleSection], AfterValidator(_told_apar
 
 
 class QuotaSection(Section):
-    """How many certificates each one of a kind may have, from one replica; more are refused and tried again."""
+    """How many certificates each one of a kind may ask of one replica; more are refused and tried again. What a
+    backend fails to sign counts too: it was asked."""
 
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Certificates a second, on average; none means what the kind's pods need by the default lifetime, at least 1."""
+    """Certificates a second, on average; none means what the kind's pods need by the default lifetime that the server
+    started with, at least 1."""
     burst: Annotated[int, Field(ge=1)] | None = None
     """Certificates at once after a pause; none means one for each of the kind's pods: a rollout is no abuse."""
 
@@ -82,6 +84,10 @@ class Quotas(Section):
     """For each node of the callers' pods; by default for 250 pods. Callers whose node is not known are not counted."""
     namespace: QuotaSection = QuotaSection()
     """For each namespace of each cluster; by default for 5000 pods."""
+
+    @model_validator(mode="after")
+    def _said_whether(self) -> "Quotas":
+        return self.switched()
 
 
 class Ambient(Section):

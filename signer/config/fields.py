@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from signer.config.durations import parse_duration
+from signer.core.identity import TrustDomain
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]
 
@@ -93,3 +94,4 @@ Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 Ratio: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 IpAddresses: TypeAlias = Annotated[list[IPv4Address | IPv6Address], BeforeValidator(_ip_addresses)]
 CacheDuration: TypeAlias = Annotated[Duration, AfterValidator(_at_most_10s)]
+TrustDomainName: TypeAlias = Annotated[str, AfterValidator(lambda text: TrustDomain.configured(text).name)]

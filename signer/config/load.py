@@ -15,6 +15,7 @@ from signer.config.model import Config
 from signer.config.positions import BadYaml, KeyPath, read_yaml
 from signer.config.seed_env import NAME as VAULT
 from signer.config.seed_env import vault_keys
+from signer.config.whole import mismatched
 
 PREFIX = "ISTIO_SIGNER_"
 
@@ -59,7 +60,7 @@ def load(
         config = Config.model_validate(merged)
     except ValidationError as error:
         raise BadConfig([*(where.complain(e["loc"], plain(e)) for e in error.errors()), *complaints]) from None
-    complaints = [*undefined(config, where), *complaints]
+    complaints = [*undefined(config, where), *mismatched(config, where), *complaints]
     if complaints:
         raise BadConfig(complaints)
     return Loaded(config, backends)

@@ -3,12 +3,14 @@
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from signer.config.callers import Ambient, Quotas, RuleSections
+from signer.config.clusters import Cluster as Cluster
+from signer.config.clusters import Issuer as Issuer
+from signer.config.clusters import RemoteSecrets
 from signer.config.fields import (
     Address,
     CacheDuration,
@@ -16,13 +18,12 @@ from signer.config.fields import (
     Duration,
     Fingerprint,
     IpAddresses,
-    KubeLabel,
     PositiveDuration,
     Ratio,
+    TrustDomainName,
 )
 from signer.config.section import Section
 from signer.config.trust import Distribution, Istiod, Trust
-from signer.core.identity import TrustDomain
 
 
 class Listen(Section):
@@ -36,69 +37,14 @@ class Listen(Section):
     http: Address = "0.0.0.0:15014"
     """For probes and metrics, plain HTTP."""
 
-
-def _jwks_uri(text: str) -> str:
-    parts = urlsplit(text)
-    if not parts.hostname or (parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost")):
-        raise ValueError("write the https URL of a JSON Web Key Set")
-    return text
-
-
-TrustDomainName: TypeAlias = Annotated[str, AfterValidator(lambda text: TrustDomain.configured(text).name)]
-
-
-class Issuer(Section):
-    """Who signs service-account tokens, where that is not the API server's own word."""
-
-    issuer: Annotated[str, Field(min_length=1)]
-    """The tokens' ``iss``, exactly."""
-    jwks_uri: Annotated[str, AfterValidator(_jwks_uri)] | None = None
-    """The https URL of its keys; none means that the API server shows them."""
-    ca_file: Path | None = None
-    """PEM, whom to trust at ``jwks_uri`` in place of the system's CAs."""
-
-
-class Cluster(Section):
-    """An API server whose tokens are accepted; the first one is the local cluster."""
-
-    id: str = Field(default="Kubernetes", min_length=1)
-    """What proxies send as ``clusterid``; an empty one means the local cluster."""
-    kubeconfig: Path | None = None
-    """A kubeconfig file; none means the pod's own service account."""
-    context: str | None = None
-    """A context of that file; none means its current one."""
-    tokens: Literal["review", "offline"] = "review"
-    """``review`` asks the API server about each token (TokenReview), ``offline`` judges it by the issuer's keys and by
-    a watch of pods and service accounts."""
-    issuers: Annotated[list[Issuer], Field(max_length=16)] = []
-    """For ``tokens: offline``, the accepted issuers; none given means the API server's own, which it is asked for."""
-    aliases: list[Annotated[str, Field(min_length=1)]] = []
-    """More values of ``clusterid`` that mean this cluster."""
-    trust_domain: TrustDomainName | None = None
-    """Of this cluster's callers; none means the mesh's."""
-    audiences: list[Annotated[str, Field(min_length=1)]] = []
-    """Its tokens must be for one of these; none given means ``authentication.audiences``."""
-
     @model_validator(mode="after")
-    def _context_of_a_file(self) -> "Cluster":
-        if self.context is not None and self.kubeconfig is None:
-            raise ValueError("context is one of kubeconfig: give that too")
-        if self.issuers and self.tokens != "offline":
-            raise ValueError("issuers are for tokens: offline")
-        if len({i.issuer for i in self.issuers}) < len(self.issuers):
-            raise ValueError("two issuers are the same")
+    def _told_apart(self) -> "Listen":
+        """Port 0 is another one each time."""
+        given = [a for a in (self.grpc, self.mtls, self.http) if a is not None and int(a.rpartition(":")[2])]
+        twice = [address for address, count in Counter(given).items() if count > 1]
+        if twice:
+            raise ValueError(f"two listeners have the same address: {', '.join(twice)}")
         return self
-
-
-class RemoteSecrets(Section):
-    """More clusters, from Istio's remote secrets in the local one; their callers get the mesh's trust domain."""
-
-    enabled: bool = False
-    """Follow the Secrets labelled ``istio/multiCluster=true``: each key is a cluster's id, its value a kubeconfig."""
-    namespace: KubeLabel = "istio-system"
-    """Where they are."""
-    tokens: Literal["review", "offline"] = "review"
-    """How their tokens are judged, as ``clusters[].tokens``."""
 
 
 class Authentication(Section):
@@ -332,9 +278,6 @@ class Config(Section):
     def _consistent(self) -> "Config":
         if not self.routes and len(self.backends) > 1:
             raise ValueError("with several backends, routes must say which one signs for whom")
-        names = [name for c in self.clusters for name in (c.id, *c.aliases)]
-        if len(set(names)) < len(names):
-            raise ValueError("two clusters have the same id or alias")
         if self.distribution.enabled and self.trust.record_file is not None:
             raise ValueError(
                 "trust.record_file is for signers without distribution: with it the record is in the ConfigMap"

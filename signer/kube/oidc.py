@@ -6,10 +6,10 @@ Sources: kubernetes: pkg/routes/openidmetadata.go; OpenID Connect Discovery 1.0,
 import asyncio
 import ssl
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from signer.core.jwks_uri import check_jwks_uri
 from signer.kube.answer import Answer, ApiUnavailable, read_answer
 from signer.kube.api import KubeApi
 
@@ -20,7 +20,6 @@ MAX_BYTES = 256 * 1024
 MAX_ISSUER_CHARS = 2048
 # Kubernetes serves application/jwk-set+json, many others application/json.
 _ACCEPT = "application/jwk-set+json, application/json"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _RIGHT = "is this service account bound to the ClusterRole system:service-account-issuer-discovery?"
 
 
@@ -74,8 +73,7 @@ class RemoteJwks:
     """
 
     def __init__(self, url: str, timeout: float, ca_file: Path | None = None) -> None:
-        _check(url)
-        self._url = url
+        self._url = check_jwks_uri(url)
         self._timeout = timeout
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
@@ -110,15 +108,6 @@ class RemoteJwks:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-def _check(url: str) -> None:
-    """The text of a wrong one is not quoted: a password may be in it."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise ValueError("a JWKS URL is https, or http on this host")
-    if not parts.hostname or parts.username is not None:
-        raise ValueError("a JWKS URL names a host, and no user")
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:

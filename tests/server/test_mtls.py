@@ -1,6 +1,7 @@
 """Renewal by certificate on the second port: the whole server, certificates that it has issued itself."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.server import cas
 from tests.server.calls import PATH, Call, Reply
 from tests.server.loop import LoopThread
 from tests.server.running import Running, configuration, running
-from tests.server.verdicts import Marks, check_refusal, check_success
+from tests.server.verdicts import Marks, check_refusal, check_success, only_line
 from tests.support.pki import Ca, key, key_pem, leaf_extensions, make_ca, make_leaf, spki
 
 KEY = "p256/csr"
@@ -27,6 +28,12 @@ class Renewing:
 
     server: Running
     deny: Path
+
+    def denying(self, entry: str) -> None:
+        """Have the server read a list of one entry."""
+        mark = self.server.log.size()
+        self.deny.write_text(f"[{entry}]")
+        self.server.log.await_line(lambda line: "deny list in use" in str(line["message"]), mark, 10.0)
 
     def issue(self) -> list[str]:
         """A first certificate, by token."""
@@ -57,10 +64,13 @@ class Renewing:
 def _renewing(loops: LoopThread, place: Path, **over: Any) -> Iterator[Renewing]:
     deny = place / "deny.yaml"
     deny.write_text("[]")
-    listen = {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0", "mtls": "127.0.0.1:0"}
-    config = configuration(cas.init(place / "ca"), deny={"file": str(deny)}, **over)
-    with running(loops, place, {**config, "listen": listen}) as server:
+    listen = {"mtls": "127.0.0.1:0"}
+    config = configuration(cas.init(place / "ca"), deny={"file": str(deny)}, listen=listen, **over)
+    with running(loops, place, config) as server:
         yield Renewing(server, deny)
+
+
+_renewing_with = contextmanager(_renewing)
 
 
 @pytest.fixture
@@ -104,8 +114,73 @@ def test_another_ca_gets_no_connection(renewing: Renewing) -> None:
 def test_a_denied_serial_renews_nothing(renewing: Renewing) -> None:
     """Once the list is read."""
     chain = renewing.issue()
-    renewing.deny.write_text(f"[{{serial: '{only_serial(chain)}', reason: stolen}}]")
-    mark = renewing.server.log.size()
-    renewing.server.log.await_line(lambda line: "deny list in use" in str(line["message"]), mark, 10.0)
+    renewing.denying(f"{{serial: '{only_serial(chain)}', reason: stolen}}")
     marks = Marks.of(renewing.server)
     check_refusal(renewing.server, marks, Call(good_csr()), renewing.renew(chain[:-1]), "PolicyDenied", "stolen")
+
+
+def test_a_foreign_root_proves_nobody(loops: LoopThread, tmp_path: Path) -> None:
+    """The mesh trusts it, for its own workloads; its CA can sign our names as well."""
+    foreign, path = make_ca("federated", window=cas.around_now()), tmp_path / "roots.pem"
+    path.write_bytes(foreign.pem)
+    leaf = Ca(make_leaf(foreign, spki(key(KEY)), leaf_extensions(URI), window=cas.around_now()), key(KEY)).pem.decode()
+    with _renewing_with(loops, tmp_path, trust={"roots": [{"file": str(path)}]}) as renewing:
+        ours = renewing.issue()
+        assert foreign.pem.decode().strip() in ours[-1], "it is among those that everybody is told to trust"
+        for shown in ([leaf], [leaf, foreign.pem.decode()]):
+            assert renewing.renew(shown).code == "UNAVAILABLE", "no handshake"
+        assert renewing.renew(ours[:-1]).code == "OK"
+
+
+def test_a_certificate_of_a_denied_pod_renews_nothing(renewing: Renewing) -> None:
+    """The pod that its token was of; and what was renewed from it is the same pod's."""
+    marks, first = Marks.of(renewing.server), renewing.server.good()
+    chain = list(renewing.server.send(first).chain)
+    uid = only_line(renewing.server, marks)["pod"]["uid"]
+    renewed, other = list(renewing.renew(chain[:-1]).chain), renewing.issue()
+    renewing.denying(f"{{pod_uid: {uid}, reason: stolen}}")
+    for shown in (chain, renewed):
+        marks = Marks.of(renewing.server)
+        line = check_refusal(
+            renewing.server, marks, Call(good_csr()), renewing.renew(shown[:-1]), "PolicyDenied", f"pod_uid {uid}"
+        )
+        assert line["method"] == "client-certificate"
+    assert renewing.renew(other[:-1]).code == "OK", "another pod of the same identity"
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "cluster": {"clusters": ["Kubernetes"], "methods": ["client-certificate"]},
+    "method": {"methods": ["client-certificate"]},
+}
+
+
+@pytest.mark.parametrize("conditions", RULES.values(), ids=RULES)
+def test_rules_hold_for_renewals(conditions: dict[str, Any], loops: LoopThread, tmp_path: Path) -> None:
+    """Of the cluster that the first token was of, where there are several; by token the caller gets on."""
+    rules = [{"name": "no-renewals", "effect": "deny", **conditions}]
+    clusters = [{"id": "Kubernetes"}, {"id": "far"}]
+    with _renewing_with(loops, tmp_path, rules=rules, clusters=clusters) as renewing:
+        chain = renewing.issue()
+        renewing.server.audit.await_line(lambda line: line["decision"] == "signed", 0)
+        marks = Marks.of(renewing.server)
+        reply = renewing.renew(chain[:-1])
+        check_refusal(renewing.server, marks, Call(good_csr()), reply, "PolicyDenied", "no-renewals")
+        renewing.issue()
+
+
+def test_a_rule_on_another_cluster_does_not_hold(loops: LoopThread, tmp_path: Path) -> None:
+    rules = [{"effect": "deny", "clusters": ["far"]}]
+    clusters = [{"id": "Kubernetes"}, {"id": "far"}]
+    with _renewing_with(loops, tmp_path, rules=rules, clusters=clusters) as renewing:
+        assert renewing.renew(renewing.issue()[:-1]).code == "OK"
+
+
+def test_renewals_end_with_the_age_of_the_last_token(loops: LoopThread, tmp_path: Path) -> None:
+    """However good the certificate is; another token starts anew, and at once it is too old again."""
+    with _renewing_with(loops, tmp_path, authentication={"certificate_age": "1ms"}) as renewing:
+        chain = renewing.issue()
+        renewing.server.audit.await_line(lambda line: line["decision"] == "signed", 0)
+        marks = Marks.of(renewing.server)
+        reply = renewing.renew(chain[:-1])
+        reason = "renewal is allowed for 0 s"
+        check_refusal(renewing.server, marks, Call(good_csr()), reply, "AuthenticationFailed", reason)

@@ -1,16 +1,17 @@
 """A whole pipeline over fakes, with every part in reach of the test."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from signer.core.errors import SignerError
 from signer.core.globs import Globs
-from signer.core.types import Outcome
+from signer.core.types import Grant, Outcome
 from signer.issue.admission import Admission
 from signer.issue.guard import Guarded, GuardPolicy
-from signer.issue.pipeline import Parts, Pipeline
+from signer.issue.pipeline import Parts, Pipeline, Verdict
 from signer.issue.profile import Profile
 from signer.issue.request import IssueRequest
 from signer.issue.route import Match, Route, Router
@@ -56,6 +57,9 @@ class Line:
     profile: Profile = PROFILE
     chance: float = 0.0
     policy: GuardPolicy = field(default_factory=lambda: GuardPolicy(attempts=1))
+    rules: Verdict = lambda _: None
+    quota: Callable[[Grant], None] = lambda _: None
+    issued: Callable[[Grant, int], None] = lambda _, __: None
 
     def parts(self) -> Parts:
         """What the pipeline is made of."""
@@ -69,6 +73,9 @@ class Line:
             observer=self.witness,
             clock=self.clock,
             chance=lambda: self.chance,
+            rules=self.rules,
+            quota=self.quota,
+            issued=self.issued,
         )
 
     def switch(self, stage: str) -> Switch:

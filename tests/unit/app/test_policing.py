@@ -62,7 +62,10 @@ def test_quotas_by_default() -> None:
 def test_quotas_as_given() -> None:
     """A rate and a burst stand each for itself."""
     section = Quotas(
-        identity=QuotaSection(rate=0.5), node=QuotaSection(burst=7), namespace=QuotaSection(rate=3, burst=1)
+        enabled=True,
+        identity=QuotaSection(rate=0.5),
+        node=QuotaSection(burst=7),
+        namespace=QuotaSection(rate=3, burst=1),
     )
     assert quota_policy(section, DAY) == QuotaPolicy(Quota(0.5, 1000.0), Quota(1.0, 7.0), Quota(3.0, 1.0))
 

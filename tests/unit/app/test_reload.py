@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from signer.app.reload import Reload, changed_keys
+from signer.app.reload import Reload, changed_keys, in_use
 from signer.cli.common import settings_of
 from signer.cli.serve import ChangedFile
 from signer.config.complaints import BadConfig
@@ -58,6 +58,26 @@ async def test_hot_keys_are_taken_over(tmp_path: Path, caplog: pytest.LogCapture
         await desk.reload.look()
     assert desk.applied == [desk.next.config]
     assert logging.getLogger("istio_signer").level == logging.WARNING
+
+
+async def test_rules_are_hot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They count at once and need no restart; and the next change is compared with them."""
+    rule, other = "rules: [{effect: deny, namespaces: [shop]}]\n", "rules: [{effect: deny, namespaces: [bank]}]\n"
+    old, new = _loaded(tmp_path), _loaded(tmp_path, rule)
+    assert changed_keys(old, new) == []
+    assert in_use(old.config, new.config).rules == new.config.rules
+    desk = Desk(old)
+    with caplog.at_level(logging.INFO, "istio_signer.configuration"):
+        for desk.next in (new, _loaded(tmp_path, other)):
+            await desk.reload.look()
+    assert [config.rules[0].namespaces for config in desk.applied] == [["shop"], ["bank"]]
+    assert caplog.text.count("configuration re-read and in use") == 2
+    assert "restart" not in caplog.text
+
+
+async def test_quotas_wait_for_a_restart(tmp_path: Path) -> None:
+    """They are told as such, not lost in silence."""
+    assert changed_keys(_loaded(tmp_path), _loaded(tmp_path, "quotas: {enabled: true}\n")) == ["quotas"]
 
 
 async def test_cold_keys_are_named_and_stay_so_until_a_restart(

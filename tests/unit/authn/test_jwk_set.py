@@ -179,10 +179,20 @@ async def test_trouble_is_unavailable_with_pauses_that_double(fault: Exception) 
         for _ in range(2):
             with pytest.raises(AuthenticationUnavailable):
                 await source.keys.key("a")
-        assert source.switch.calls == calls
-        source.clock.advance(pause)
+        source.clock.advance(pause - 0.5)
+        with pytest.raises(AuthenticationUnavailable):
+            await source.keys.key("a")
+        assert source.switch.calls == calls, "too early"
+        source.clock.advance(0.5)
     source.switch.fault = None
     assert await source.knows("a")
+    source.switch.fault = fault
+    source.clock.advance(COOLDOWN)
+    for _ in range(2):
+        with pytest.raises(AuthenticationUnavailable):
+            await source.keys.key("b")
+        source.clock.advance(1)
+    assert source.switch.calls == 9, "after a good one the first pause is short again"
 
 
 async def test_trouble_with_keys_known() -> None:

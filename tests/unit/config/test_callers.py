@@ -1,11 +1,13 @@
 """The sections on callers: defaults, and what is refused with which advice."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from signer.authn import development, token_review
+from signer import authn
+from signer.authn import client_cert, development, offline, token_review
 from signer.authz.rules import IMPERSONATION, Method
 from signer.config.callers import Ambient, Quotas, QuotaSection, RuleSection, RuleSections
 from signer.config.section import Section
@@ -34,8 +36,16 @@ def test_every_key_says_what_it_is_for(section: type[Section]) -> None:
 
 
 def test_methods_are_those_of_authenticators() -> None:
-    """A rule on a method that nobody has would never hold."""
-    assert {development.METHOD, token_review.METHOD, IMPERSONATION} <= set(get_args(Method))
+    """A rule on a method that nobody has would never hold, and one that rules cannot name could not be denied."""
+    methods = [module.METHOD for module in (client_cert, development, offline, token_review)]
+    assert sorted(get_args(Method)) == sorted([*methods, IMPERSONATION])
+
+
+def test_every_authenticator_is_counted() -> None:
+    """Above: a new one must not stay out of the rules."""
+    known = {module.__name__.rpartition(".")[2] for module in (client_cert, development, offline, token_review)}
+    found = {path.stem for path in Path(authn.__file__).parent.glob("*.py") if "\nMETHOD = " in path.read_text()}
+    assert found == known
 
 
 def test_good_rule() -> None:

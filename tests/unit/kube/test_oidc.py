@@ -159,7 +159,7 @@ async def test_a_ca_file_that_cannot_be_used(tmp_path: Path, pem: bytes | None) 
     "url", ["http://192.0.2.1/", "http://127.0.0.1.example/", "file:///etc", "https://", "https://u:secret@h/", ""]
 )
 def test_urls_that_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="a JWKS URL") as caught:
+    with pytest.raises(ValueError, match="write the https URL") as caught:
         RemoteJwks(url, 5.0)
     assert "secret" not in str(caught.value)
 

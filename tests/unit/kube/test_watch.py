@@ -297,3 +297,37 @@ async def test_a_list_alone_does_not_prove_that_the_watch_works_again(
     since = at.watch.broken_since
     await at.until(lambda: len(far.lists) == 5)
     assert at.watch.broken_since == since
+
+
+async def test_a_list_is_noted_while_it_is_made_and_no_longer(far: Far, scene: Callable[[], Scene]) -> None:
+    """What is known is stale for as long, and no longer: after the first list and after each that follows."""
+    far.pages, far.plays = [[thing("a", "1")], [thing("b", "2")]], [410]
+    at = scene()
+    seen: list[float | None] = []
+    listed = at.notes.listed
+
+    def noting(objects: list[dict[str, Any]]) -> None:
+        seen.append(at.watch.listing_since)
+        listed(objects)
+
+    at.notes.listed = noting  # type: ignore[method-assign]
+    assert at.watch.listing_since is None
+    await at.until(lambda: len(far.watches) == 1)
+    await at.until(lambda: len(seen) == 2 and at.watch._streaming is not None)
+    assert None not in seen
+    assert at.watch.listing_since is None
+
+
+async def test_a_list_that_fails_is_still_being_made(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    far.list_status = 500
+    at = scene()
+    await at.until(lambda: len(at.restarts) == 1)
+    since = at.watch.listing_since
+    await at.until(lambda: len(at.restarts) == 3)
+    assert (since is not None, at.watch.listing_since) == (True, since)
+    far.list_status = 200
+    await at.until(lambda: at.watch.synced.is_set())
+    assert at.watch.listing_since is None

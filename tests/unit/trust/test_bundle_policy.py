@@ -123,3 +123,29 @@ async def test_an_unusable_file_is_no_start(tmp_path: Path) -> None:
     live, _, _ = _live(TrustPolicy(), A, extras=ExtraRoots([ExtraRule(tmp_path / "all")], FakeClock()))
     with pytest.raises(ExtraRootsUnusable):
         await live.start()
+
+
+async def test_own_roots_are_those_of_signers(tmp_path: Path) -> None:
+    """Shown now, shown lately or remembered by another replica; never those that only a file brings."""
+    (tmp_path / "all").write_bytes(B.pem + A.pem)
+    extras = ExtraRoots([ExtraRule(tmp_path / "all")], FakeClock())
+    live, backend, _ = _live(TrustPolicy(HOUR), A, extras=extras)
+    assert live.own() == _bundle()
+    await live.start()
+    assert live.own() == _bundle()
+    await live.refresh()
+    assert (live.current(), live.own()) == (_bundle(A, B), _bundle(A))
+    other, _, _ = _live(TrustPolicy(HOUR), C)
+    await other.refresh()
+    live.remember(other.record)
+    assert (live.current(), live.own()) == (_bundle(A, B, C), _bundle(A, C))
+    backend.roots = (B,)
+    await live.refresh()
+    assert live.own() == _bundle(A, B, C), "a root that a signer shows is ours, whatever the file says"
+
+
+async def test_own_roots_go_with_the_operators_word() -> None:
+    """Distrusted ones are nobody's."""
+    live, _, _ = _live(TrustPolicy(HOUR, distrust=frozenset({_mark(B)})), A, B)
+    await live.refresh()
+    assert live.own() == _bundle(A)
