@@ -20,6 +20,7 @@ from kubernetes.aio.config import ConfigException
 
 from signer.kube.answer import MAX_BYTES, Answer, ApiUnavailable, Silence, Stream, read_answer
 from signer.kube.connect import NoCluster, open_client, open_client_from
+from signer.kube.keepalive import keep_alive
 
 __all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect", "connect_with"]
 
@@ -120,6 +121,7 @@ class KubeApi:
         try:
             if response.status == 401:
                 await self._renew()
+            keep_alive(response)
             yield Stream(response.status, response.headers.get("Date", ""), self._chunks(response, idle))
         finally:
             response.close()
