@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tests.server.running import Running, configuration, running
 from tests.server.sides import PROXIES, SHOP, SIGNER, Side, second
 
 OUTAGE = 4.0
+IN_TIME = 8.0
+"""Seconds for a caller whom no watch knows: the wait for the watch, then the time-out of the question, and room."""
 BACK = 40.0
 """Seconds until all is served again: the longest pause between tries, and a start."""
 # What following a cluster takes, whoever asks for certificates.
@@ -99,6 +102,27 @@ def test_what_is_known_serves_on_for_a_while(scene: Scene) -> None:
     assert scene.code(unknown) == "UNAUTHENTICATED", "now it is known that there is no such pod"
     assert scene.code(far.call(far.token("cart"))) == "OK"
     until(lambda: "not watched" not in server.http("/readyz?verbose")[1], deadline=BACK, what="a good report")
+
+
+@only_offline
+@pytest.mark.timeout(120)
+def test_one_that_hangs_holds_nobody_up(scene: Scene) -> None:
+    """Connections stay open and nothing comes: who is known is served, who is not is told to come back, in time."""
+    far, server = scene.far, scene.server
+    known, unknown = far.call(far.token("cart")), far.call(_of_nobody(far))
+    assert scene.code(known) == "OK"
+    far.cluster.pause()
+    try:
+        begun = time.monotonic()
+        assert [scene.code(known) for _ in range(10)] == ["OK"] * 10
+        assert time.monotonic() - begun < 2.0
+        assert scene.code(unknown) == "UNAVAILABLE"
+        assert time.monotonic() - begun < IN_TIME
+        assert server.http("/readyz")[0] == 200
+    finally:
+        far.cluster.resume()
+    assert scene.code(far.call(far.token("cart"))) == "OK"
+    assert scene.code(unknown) == "UNAUTHENTICATED", "now it is known that there is no such pod"
 
 
 @only_offline
