@@ -17,6 +17,7 @@ from backends.intermediate.generations import Generation, Generations
 from backends.intermediate.minting import AnnouncesUpstream, CaOrder, IntermediateSettings, Minter
 from backends.intermediate.order import accept, new_order
 from backends.remote.parsing import BrokenAnswer
+from signer.core.backoff import pause_after
 from signer.core.errors import BackendError, BackendRefused, BackendTimeout, BackendUnavailable
 from signer.core.events import BackendEvent, BackendMoment
 from signer.core.keys import CaPrivateKey
@@ -242,8 +243,8 @@ class IntermediateBackend:
     def _failed(self, fault: str) -> None:
         self._failures += 1
         self._fault = fault
-        ceiling = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._failures, 10))
-        self._not_before = self._clock.monotonic() + ceiling * random.uniform(0.5, 1.0)  # noqa: S311
+        pause = pause_after(self._failures, _FIRST_RETRY, _LAST_RETRY, random.random())  # noqa: S311  spreads retries
+        self._not_before = self._clock.monotonic() + pause
         self._context.meter.count(BackendEvent.INTERMEDIATE_FAILED)
         level, kept = _loudness(self._generations.current, self._clock.now())
         _log.log(level, "backend %s: no new intermediate, %s: %s", self.name, kept, fault)

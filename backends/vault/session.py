@@ -11,6 +11,7 @@ from backends.patience import Hanging, PatientThread
 from backends.vault.login import Lease, LoginFailed, log_in, renew
 from backends.vault.retired import RetiredTokens
 from backends.vault.settings import VaultSettings
+from signer.core.backoff import pause_after
 from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent, BackendMoment
 from signer.core.spec import BackendContext
@@ -177,8 +178,8 @@ class VaultSession:
             _log.error("backend %s: %s", self._context.name, fault)
         self._fault = fault
         self._failures += 1
-        ceiling = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._failures, 10))
-        self._not_before = self._clock.monotonic() + ceiling * random.uniform(0.5, 1.0)  # noqa: S311
+        pause = pause_after(self._failures, _FIRST_RETRY, _LAST_RETRY, random.random())  # noqa: S311  spreads retries
+        self._not_before = self._clock.monotonic() + pause
         self._context.meter.count(BackendEvent.LOGIN_FAILED)
         self._drop_if_ended()
 

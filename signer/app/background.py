@@ -1,11 +1,12 @@
-"""Each backend's background work, begun again where it fails: a bug in one must not end what the others sign."""
+"""Background work, begun again where it fails: a bug in one part must not end what the others do."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
-from signer.core.ports import Backend
+from signer.core.backoff import pause_after
 from signer.observe.logs import frames_of
 
 _log = logging.getLogger("istio_signer.app")
@@ -13,29 +14,38 @@ _FIRST_PAUSE = 1.0
 _LAST_PAUSE = 60.0
 
 
-async def keep_running(backend: Backend) -> None:
-    """Run a backend's work for ever; the pauses grow while it keeps failing.
+async def keep_running(whose: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Work for ever; the pauses grow while it keeps failing.
 
-    A backend that has done without a pause for longer than the longest one starts from the shortest again.
+    What has done without a pause for longer than the longest one starts from the shortest again.
+
+    Args:
+        whose: Whose work, for the log: ``backend vault``.
+        run: The work.
     """
     loop, failures = asyncio.get_running_loop(), 0
     while True:
         started = loop.time()
-        await _run_once(backend)
+        await _run_once(whose, run)
         failures = 0 if loop.time() - started > _LAST_PAUSE else failures + 1
-        ceiling = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))
-        await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))  # noqa: S311  spreads, hides nothing
+        await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
 
 
-async def _run_once(backend: Backend) -> None:
+async def _run_once(whose: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
-        await backend.run()
-    except Exception as error:  # noqa: BLE001  whatever it is, it is that backend's
-        for bug in _bugs(error):
-            kind, frames = type(bug).__name__, frames_of(bug)
-            _log.error("backend %s: bug in its background work: %s\n%s", backend.name, kind, frames)
+        await run()
+    except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
+        log_bug(whose, "its background work", error)
     else:
-        _log.error("backend %s: bug: its background work has ended by itself", backend.name)
+        _log.error("%s: bug: its background work has ended by itself", whose)
+
+
+def log_bug(whose: str, where: str, error: Exception) -> str:
+    """Log a bug with its frames and without its text, which may quote a secret; give what may be shown."""
+    bugs = list(_bugs(error))
+    for bug in bugs:
+        _log.error("%s: bug in %s: %s\n%s", whose, where, type(bug).__name__, frames_of(bug))
+    return f"bug in {where}: {', '.join(type(bug).__name__ for bug in bugs)}"
 
 
 def _bugs(error: Exception) -> Iterator[Exception]:

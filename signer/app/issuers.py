@@ -9,6 +9,7 @@ from typing import Any
 
 from signer.authn.jwk_set import KeySet
 from signer.config.model import Cluster, Issuer
+from signer.core.backoff import pause_after
 from signer.core.ports import Clock
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi
@@ -60,14 +61,14 @@ class Issuers:
 
     async def run(self) -> None:
         """Learn the API server's own issuer, and notice another one, for ever: where none was given."""
-        pause = _FIRST_PAUSE
+        failures = 0
         while True:
             if await self._learn():
-                pause = _FIRST_PAUSE
+                failures = 0
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads, hides nothing
-                pause = min(_LAST_PAUSE, pause * 2)
+                await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
+                failures += 1
 
     async def _learn(self) -> bool:
         try:

@@ -2,22 +2,19 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from signer.app.background import keep_running, log_bug
 from signer.core.errors import AuthenticationUnavailable
 from signer.core.ports import Authenticator
 from signer.core.types import Caller, Credentials
-from signer.observe.logs import frames_of
 
 _log = logging.getLogger("istio_signer.app.remote")
 DRAIN_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
-_FIRST_PAUSE = 0.5
-_LAST_PAUSE = 30.0
 
 
 async def _at_once() -> None:
@@ -52,7 +49,7 @@ class InFlight:
     """
 
     def __init__(self, name: str, inner: Authenticator) -> None:
-        self.inner = inner
+        self._inner = inner
         self._name = name
         self._count = 0
         self._idle = asyncio.Event()
@@ -68,7 +65,7 @@ class InFlight:
         self._idle.clear()
         task = asyncio.current_task()
         try:
-            return await self.inner.authenticate(credentials)
+            return await self._inner.authenticate(credentials)
         except asyncio.CancelledError:
             if task is not None and task.cancelling():
                 raise
@@ -94,7 +91,11 @@ class Live:
         self.ready, self.take_over = built.ready, built.take_over
         self._name = name
         self._opened = opened
-        self._work = None if built.run is None else asyncio.get_running_loop().create_task(self._keep(built.run))
+        self._work = (
+            None
+            if built.run is None
+            else asyncio.get_running_loop().create_task(keep_running(f"cluster {name}", built.run))
+        )
 
     async def close(self) -> None:
         """Let its callers end, then its work, and close what it holds; what takes over ``CLOSE_SECONDS`` is left."""
@@ -106,36 +107,7 @@ class Live:
         except TimeoutError:
             _log.warning("cluster %s: not closed within %g s", self._name, CLOSE_SECONDS)
         except Exception as error:  # noqa: BLE001  whatever it is, it is that cluster's
-            bug(self._name, "closing", error)
-
-    async def _keep(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Work for ever; what has worked for longer than the longest pause starts from the shortest again."""
-        loop, failures = asyncio.get_running_loop(), 0
-        while True:
-            started = loop.time()
-            await self._run_once(run)
-            failures = 1 if loop.time() - started > _LAST_PAUSE else failures + 1
-            await pause(failures)
-
-    async def _run_once(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await run()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is that cluster's
-            bug(self._name, "its background work", error)
-        else:
-            _log.error("cluster %s: bug: its background work has ended by itself", self._name)
-
-
-def bug(name: str, where: str, error: Exception) -> str:
-    """Log a bug with its frames and without its text; give what may be shown."""
-    _log.error("cluster %s: bug in %s: %s\n%s", name, where, type(error).__name__, frames_of(error))
-    return f"bug in {where}: {type(error).__name__}"
-
-
-async def pause(failures: int) -> None:
-    """Wait before the next try, longer after each failure."""
-    ceiling = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))
-    await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))  # noqa: S311  spreads, hides nothing
+            log_bug(f"cluster {self._name}", "closing", error)
 
 
 async def ended(task: asyncio.Task[None] | None) -> None:

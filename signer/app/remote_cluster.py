@@ -2,17 +2,22 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from signer.app.live_cluster import Live, bug, ended, pause
+from signer.app.background import log_bug
+from signer.app.live_cluster import Live, ended
 from signer.authn.clusters import ByCluster
+from signer.core.backoff import pause_after
 from signer.kube.api import ApiUnavailable, NoCluster
 from signer.observe.health import Note
 
 _log = logging.getLogger("istio_signer.app.remote")
 BUILD_SECONDS = 30.0
+_FIRST_PAUSE = 0.5
+_LAST_PAUSE = 30.0
 T = TypeVar("T")
 
 
@@ -109,7 +114,7 @@ class Remote:
             told = fault
             self._complain(fault)
             failures += 1
-            await pause(failures)
+            await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
 
     async def _attempt(self, step: Callable[[], Awaitable[T]]) -> tuple[T | None, str]:
         """What it gives, or why not."""
@@ -120,7 +125,7 @@ class Remote:
         except TimeoutError:
             return None, f"not ready within {BUILD_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001  whatever it is, it is that cluster's
-            return None, bug(self._name, "connecting", error)
+            return None, log_bug(f"cluster {self._name}", "connecting", error)
 
     def _swap(self, live: Live) -> None:
         """The new one takes over before the old one is closed."""

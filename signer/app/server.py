@@ -45,7 +45,9 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
 
 
 def _services(server: Server) -> dict[str, Coroutine[Any, Any, None]]:
-    services = {f"backend-{name}": keep_running(backend) for name, backend in server.backends.items()}
+    services = {
+        f"backend-{name}": keep_running(f"backend {name}", backend.run) for name, backend in server.backends.items()
+    }
     if server.deny is not None:
         services["deny-list"] = server.deny.run()
     services |= {name: run() for name, run in (*server.duties.services.items(), *server.callers.services.items())}

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+from signer.core.backoff import pause_after
 from signer.kube.answer import Answer, ApiUnavailable, Silence, Stream
 from signer.kube.api import KubeApi
 
@@ -164,8 +165,7 @@ class Watch:
             _log.warning("watch of %s; it is tried again", self.fault)
         self._failures += 1
         self._restarted()
-        ceiling = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures, 10))
-        await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))  # noqa: S311  spreads, hides nothing
+        await asyncio.sleep(pause_after(self._failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
 
     def _works(self) -> None:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from signer.core import keys
+from signer.core.backoff import pause_after
 from signer.core.chain import pem
 from signer.core.errors import SignerError
 from signer.core.ports import Clock
@@ -157,8 +158,7 @@ def back_off(failures: int) -> float:
     """Seconds before the next attempt, by the failures in a row: 0.5 s to a minute; none after a success."""
     if not failures:
         return 0.0
-    ceiling: float = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(failures, 10))
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, hides nothing
+    return pause_after(failures, _FIRST_RETRY, _LAST_RETRY, random.random())  # noqa: S311  spreads, hides nothing
 
 
 def due_by_ratio(pair: KeyPair, grace_ratio: float) -> datetime:

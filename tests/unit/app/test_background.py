@@ -39,7 +39,7 @@ class Failing(FakeBackend):
 
 async def watch(backend: Failing, seconds: float) -> list[float]:
     """Keep it running for a while; give the seconds between its starts."""
-    work = asyncio.create_task(keep_running(backend))
+    work = asyncio.create_task(keep_running("backend vault", backend.run))
     await asyncio.sleep(seconds)
     assert not work.done()
     work.cancel()

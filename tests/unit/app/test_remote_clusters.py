@@ -79,7 +79,7 @@ class Scene:
             return "nobody"
         except AuthenticationUnavailable as error:
             return error.reason
-        return str(self.clusters._changing[cluster].inner.label)  # type: ignore[attr-defined]
+        return str(self.clusters._changing[cluster]._inner.label)  # type: ignore[attr-defined]
 
     def notes(self) -> list[tuple[bool, str]]:
         return [(note.well, note.text) for note in self.remotes.notes()]
@@ -274,12 +274,17 @@ def test_a_broken_secret() -> None:
 def test_background_work_is_begun_again_and_ends_with_its_cluster(caplog: pytest.LogCaptureFixture) -> None:
     async def body(scene: Scene) -> None:
         begun: list[float] = []
+
         bug = KeyError("s3cr3t")
+
+        async def fail() -> None:
+            raise bug
 
         async def work() -> None:
             begun.append(asyncio.get_running_loop().time())
             if len(begun) == 1:
-                raise bug
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fail())
             if len(begun) > 2:
                 await asyncio.Event().wait()
 

@@ -164,6 +164,7 @@ async def desk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     monkeypatch.setattr(service, "_LULL", 0)
     monkeypatch.setattr(service, "_REST", 0)
     monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(random, "random", lambda: 1.0)
     made = Desk()
     yield made
     await give_up(*made.running)

@@ -141,7 +141,7 @@ async def test_a_bug_is_a_failed_renewal(desk: Desk, caplog: pytest.LogCaptureFi
 
 async def test_retries_back_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon at first, then more and more slowly, a minute at most."""
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(random, "random", lambda: 1.0)
     desk.source.fault = PairUnavailable("no")
     desk.start()
     await desk.renewals(1)
