@@ -124,7 +124,7 @@ def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts:
     issuers = Issuers(cluster, api, parts.config.authentication.timeout.total_seconds(), parts.clock)
     if not cluster.issuers:
         parts.services[f"issuer-{cluster.id}"] = issuers.run
-    parts.add_notes(lambda: [Note(False, f"issuer of cluster {cluster.id}: {issuers.fault}")] if issuers.fault else [])
+    parts.add_notes(issuers.notes)
     parts.synced.append(issuers.known)
     parts.opened.push_async_callback(issuers.close)
     domain, audiences = domain_of(cluster, parts.config), _audiences(cluster, parts.config)

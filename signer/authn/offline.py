@@ -11,7 +11,7 @@ from typing import Protocol
 from signer.authn.bearer import Judge
 from signer.authn.claims import ClaimPolicy, ProvenToken, is_legacy, prove
 from signer.authn.compact import Unproven, bad, key_id, split
-from signer.authn.jwk_set import KeySet
+from signer.authn.key_set import KeySet
 from signer.core.errors import AuthenticationUnavailable
 from signer.core.identity import SpiffeId, TrustDomain
 from signer.core.ports import Clock
