@@ -57,7 +57,8 @@ def _built(cluster_id: str, api: KubeApi, parts: Parts, in_use: dict[str, Parts]
     """One cluster on parts of its own, so that it can be closed alone. The new one takes the old one's place."""
     opened = AsyncExitStack()
     own = parts.anew(opened)
-    cluster = Cluster(id=cluster_id, tokens=parts.config.remote_secrets.tokens)
+    given = parts.config.remote_secrets
+    cluster = Cluster(id=cluster_id, tokens=given.tokens, trusted_node_accounts=given.trusted_node_accounts)
     authenticator = authenticator_of(cluster, api, own)
 
     def take_over() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from signer.app.one_cluster import trusted_in
 from signer.authn.token_review import PATH
 from signer.config.model import Cluster, Config
 from signer.core.spec import Finding, NoAnswer
@@ -40,7 +41,7 @@ def _needs(config: Config, index: int) -> Iterator[_Need]:
     if config.clusters[index].tokens == "offline":
         followed = [Right(verb, "", kind) for kind in ("pods", "serviceaccounts") for verb in ("get", "list", "watch")]
         yield _Need(f"clusters.{index}.tokens", "istio-signer-offline-tokens", followed)
-    if config.ambient.trusted_node_accounts:
+    if trusted_in(config.clusters[index], config):
         yield _Need("ambient", "istio-signer-ambient", [Right(verb, "", "pods") for verb in ("get", "list", "watch")])
     if index == 0 and config.remote_secrets.enabled:
         place = config.remote_secrets.namespace

@@ -84,6 +84,22 @@ def test_acting_for_a_pod_of_such_a_cluster(desk: Desk, capsys: pytest.CaptureFi
     assert "node-8" in _said(capsys)["reason"]
 
 
+@pytest.mark.parametrize(("mesh", "own", "code"), [([], ["ztunnel"], 0), (["ztunnel"], [], 1), (["ztunnel"], None, 0)])
+def test_whom_a_cluster_trusts(
+    mesh: list[str], own: list[str] | None, code: int, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those named for it, in place of the mesh's."""
+    far, remote = desk.far, dict(desk.config["remote_secrets"])
+    if own is not None:
+        remote["trusted_node_accounts"] = [f"{PROXIES}/{name}" for name in own]
+    far.pod("cart", node="node-5")
+    proxy = far.token("ztunnel", node="node-5", namespace=PROXIES)
+    ambient = {"trusted_node_accounts": [f"{PROXIES}/{name}" for name in mesh]}
+    options = ("--cluster-id", "far", "--impersonate", far.identity("cart"))
+    assert desk.explain(proxy, *options, remote_secrets=remote, ambient=ambient) == code
+    assert code == 0 or "is no trusted node account" in _said(capsys)["reason"]
+
+
 def test_a_denied_proxy_hears_of_that_first(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """As from the server, whatever else is wrong with what it asks for."""
     near, deny = desk.near, desk.place / "deny.yaml"

@@ -73,14 +73,13 @@ def test_metadata_that_is_no_text_is_in_no_log(name: str, developing: Running) -
     """The library would log it, whole; a token with one byte too many is still a token."""
     call = developing.good()
     (bearer,) = call.authorization
-    own = {"authorization": bearer, "clusterid": "Kubernetes"}
+    own: dict[str, str] = {"authorization": bearer, "clusterid": "Kubernetes"}
+    sent: dict[str, str | bytes] = {**own, name: own.get(name, bearer).encode() + b"\xff"}
     marks = Marks.of(developing)
     context = ssl.create_default_context(cadata=developing.roots().decode())
     context.set_alpn_protocols(["h2"])
     with raw_http2.connect(developing.address, context) as tls:
-        answer = raw_http2.exchange(
-            tls, call.message(), [*{**own, name: own.get(name, bearer).encode() + b"\xff"}.items()]
-        )
+        answer = raw_http2.exchange(tls, call.message(), [*sent.items()])
     assert answer.status == ODD[name]
     only_line(developing, marks)
     assert bearer[-40:] not in developing.log.text() + developing.audit.text()
