@@ -94,5 +94,5 @@ class Ambient(Section):
     """Ambient mesh: node proxies that get certificates for the workloads of their node."""
 
     trusted_node_accounts: Annotated[list[NodeAccount], Field(max_length=MAX_NODE_ACCOUNTS)] = []
-    """NAMESPACE/SERVICE_ACCOUNT of ztunnel, such as ``istio-system/ztunnel``; exact, at most 100. None given trusts
-    nobody, since whoever is trusted can act for any workload on its node."""
+    """NAMESPACE/SERVICE_ACCOUNT of ztunnel, such as ``istio-system/ztunnel``; exact, at most 100, and the same in every
+    cluster. None given trusts nobody, since whoever is trusted can act for any workload on its node."""
