@@ -1,7 +1,6 @@
 """Bearer tokens: a short memory of good verdicts, then shape, then the judge, asked once per token at a time."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Protocol
 from signer.authn.shape import MAX_TOKEN_CHARS, UnverifiedToken, check_shape
 from signer.core.errors import AuthenticationFailed, Overloaded
 from signer.core.ports import Clock
+from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials
 
 MAX_VERDICTS = 10_000
@@ -66,7 +66,7 @@ class BearerAuthenticator:
         self._policy = policy
         self._clock = clock
         self._count = count
-        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._verdicts: Recent[bytes, _Verdict] = Recent(MAX_VERDICTS)
         self._under_way: dict[bytes, asyncio.Task[Caller]] = {}
         self._places = asyncio.Semaphore(policy.concurrency)
 
@@ -98,7 +98,7 @@ class BearerAuthenticator:
             return None
         ended = verdict.expires is not None and verdict.expires <= self._clock.now()
         if ended or verdict.until <= self._clock.monotonic():
-            del self._verdicts[key]
+            self._verdicts.forget(key)
             return None
         self._count("cached")
         return verdict.caller
@@ -127,7 +127,7 @@ class BearerAuthenticator:
             caller = await self._judge.judge(token)
         finally:
             self._places.release()
-        self._remember(key, _Verdict(caller, self._until(), unverified.expires))
+        self._verdicts.put(key, _Verdict(caller, self._until(), unverified.expires))
         return caller
 
     async def _turn(self) -> None:
@@ -140,11 +140,6 @@ class BearerAuthenticator:
 
     def _until(self) -> float:
         return self._clock.monotonic() + min(self._policy.cache_seconds, MAX_CACHE_SECONDS)
-
-    def _remember(self, key: bytes, verdict: _Verdict) -> None:
-        self._verdicts[key] = verdict
-        if len(self._verdicts) > MAX_VERDICTS:
-            self._verdicts.popitem(last=False)
 
     async def close(self) -> None:
         """Stop asking."""

@@ -6,7 +6,6 @@ Sources: RFC 5280 sections 4.2 and 6.1; the X509-SVID standard, sections 2-5; is
 authenticate/cert_authenticator.go, which looks at the names alone.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, 
 from signer.core.identity import SpiffeId, TrustDomain
 from signer.core.parsing import UNPARSABLE, parse_certificates
 from signer.core.ports import Clock
+from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials, IssuedChain
 from signer.core.validity import Window
 from signer.core.verify import Path, prove_path
@@ -54,14 +54,11 @@ class Proofs:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._times: OrderedDict[SpiffeId, float] = OrderedDict()
+        self._times: Recent[SpiffeId, float] = Recent(MAX_PROOFS)
 
     def proven(self, identity: SpiffeId) -> None:
         """Note that a token has proven an identity just now."""
-        self._times[identity] = self._clock.monotonic()
-        self._times.move_to_end(identity)
-        if len(self._times) > MAX_PROOFS:
-            self._times.popitem(last=False)
+        self._times.put(identity, self._clock.monotonic())
 
     def age(self, identity: SpiffeId) -> float | None:
         """Seconds since then; None where it is not known."""
@@ -96,7 +93,7 @@ class ClientCertificates:
         self._clock = clock
         self._origins = origins or Origins()
         self._known = known
-        self._proven: OrderedDict[tuple[bytes, str], Window] = OrderedDict()
+        self._proven: Recent[tuple[bytes, str], Window] = Recent(MAX_PROVEN_CHAINS)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Prove the caller by the certificate of its connection; ``credentials.cluster`` plays no part.
@@ -137,10 +134,8 @@ class ClientCertificates:
             raise AuthenticationUnavailable("client certificate: the trust bundle is empty")
         key = (digest, bundle.digest)
         window = self._proven.get(key) or _prove(shown, bundle, now)
-        self._proven[key] = window
-        self._proven.move_to_end(key)
-        if len(self._proven) > MAX_PROVEN_CHAINS:
-            self._proven.popitem(last=False)
+        # Put again where it was known: the one unused for longest is to go.
+        self._proven.put(key, window)
         return window
 
     def _check_age(self, identity: SpiffeId) -> None:

@@ -5,7 +5,6 @@ very one (by uid) and run as the very service account that the token proved.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded
 from signer.core.ports import Authenticator, Clock
+from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials, PodRef
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
@@ -51,7 +51,7 @@ class WithPodLabels:
         self._needed = needed
         self._clock = clock
         self._timeout = timeout
-        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._known: Recent[tuple[str, str], _Known] = Recent(MAX_PODS)
         self._under_way: dict[tuple[str, str], asyncio.Task[Labels]] = {}
 
     async def authenticate(self, credentials: Credentials) -> Caller:
@@ -78,9 +78,10 @@ class WithPodLabels:
         if known is None:
             return None
         if known.until <= self._clock.monotonic():
-            del self._known[key]
+            self._known.forget(key)
             return None
-        self._known.move_to_end(key)
+        # Put again: the pod that has not called for longest is to go.
+        self._known.put(key, known)
         return known.labels
 
     async def _ask(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
@@ -108,9 +109,7 @@ class WithPodLabels:
         except TimeoutError:
             raise AuthenticationUnavailable(f"pod labels: no answer within {self._timeout} s") from None
         labels = labels_of(answer, pod.uid, caller.identity.service_account)
-        self._known[key] = _Known(labels, self._clock.monotonic() + CACHE_SECONDS)
-        if len(self._known) > MAX_PODS:
-            self._known.popitem(last=False)
+        self._known.put(key, _Known(labels, self._clock.monotonic() + CACHE_SECONDS))
         return labels
 
     async def _get(self, path: str) -> Answer:
