@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from signer.authn.bearer import Judge
-from signer.authn.claims import ClaimPolicy, ProvenToken, is_legacy, prove
+from signer.authn.claim_rules import ClaimPolicy
+from signer.authn.claims import ProvenToken, is_legacy, prove
 from signer.authn.compact import Unproven, bad, key_id, split
 from signer.authn.jwk_set import KeySet
 from signer.core.errors import AuthenticationUnavailable
