@@ -3,7 +3,8 @@
 Source: istio: security/pkg/server/ca/authenticate, and pilot/pkg/bootstrap, where the authenticators are listed.
 """
 
-from signer.authn.client_cert import ClientCertificates, Proofs
+from signer.authn.client_cert import ClientCertificates
+from signer.authn.proofs import Proofs
 from signer.core.errors import AuthenticationFailed
 from signer.core.ports import Authenticator
 from signer.core.types import Caller, Credentials

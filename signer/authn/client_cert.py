@@ -15,6 +15,7 @@ from cryptography import x509
 
 from signer.authn.client_leaf import identity_of, value_of
 from signer.authn.origins import Origin, Origins
+from signer.authn.proofs import Proofs as Proofs
 from signer.core.chain import TrustBundle
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, ChainRejected
 from signer.core.identity import SpiffeId, TrustDomain
@@ -29,7 +30,6 @@ METHOD = "client-certificate"
 MAX_CERTIFICATES = 8
 MAX_CHAIN_BYTES = 64 * 1024
 MAX_PROVEN_CHAINS = 1024
-MAX_PROOFS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,6 @@ class CertificatePolicy:
     trust_domain: TrustDomain
     cluster: str
     max_age: timedelta | None = None
-
-
-class Proofs:
-    """When each identity was last proven by a token; remembers ``MAX_PROOFS`` of them, the latest."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._times: Recent[SpiffeId, float] = Recent(MAX_PROOFS)
-
-    def proven(self, identity: SpiffeId) -> None:
-        """Note that a token has proven an identity just now."""
-        self._times.put(identity, self._clock.monotonic())
-
-    def age(self, identity: SpiffeId) -> float | None:
-        """Seconds since then; None where it is not known."""
-        noted = self._times.get(identity)
-        return None if noted is None else self._clock.monotonic() - noted
 
 
 class ClientCertificates:
