@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
 from signer.authn.compact import Json
+from signer.authn.foreign import account_of
 from signer.core.identity import InvalidIdentity, check_namespace, check_service_account
 
 # Clocks differ. None for exp: the API server grants a minute there (go-jose's DefaultLeeway), and less is stricter.
@@ -73,12 +74,13 @@ def _is_time(value: object) -> TypeGuard[int]:
 
 def _subject(claims: Json, _: ClaimPolicy, __: float) -> str | None:
     subject = claims.get("sub")
-    parts = subject.split(":") if isinstance(subject, str) else []
-    if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"]:
+    try:
+        namespace, account = account_of(subject)
+    except ValueError:
         return f"{_quoted(subject)} is no service account"
     try:
-        check_namespace(parts[2])
-        check_service_account(parts[3])
+        check_namespace(namespace)
+        check_service_account(account)
     except InvalidIdentity as error:
         return str(error)
     return None
@@ -89,14 +91,14 @@ def _bound(claims: Json, _: ClaimPolicy, __: float) -> str | None:
 
 
 def _same_namespace(claims: Json, _: ClaimPolicy, __: float) -> str | None:
-    return None if claims[K8S].get("namespace") == claims["sub"].split(":")[2] else "not that of sub"
+    return None if claims[K8S].get("namespace") == account_of(claims["sub"])[0] else "not that of sub"
 
 
 def _same_account(claims: Json, _: ClaimPolicy, __: float) -> str | None:
     account = claims[K8S].get("serviceaccount")
     if not isinstance(account, dict) or not _is_name(account.get("uid")):
         return "no object with a uid"
-    return None if account.get("name") == claims["sub"].split(":")[3] else "not that of sub"
+    return None if account.get("name") == account_of(claims["sub"])[1] else "not that of sub"
 
 
 def _reference(kind: str, *members: str) -> Fault:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from signer.authn.claim_rules import CLAIM_RULES, FORM_RULES, K8S, READ_ELSEWHERE, ClaimPolicy, Rules
 from signer.authn.compact import Json, Unproven, bad, key_id
+from signer.authn.foreign import account_of
 from signer.authn.jwk_set import VerifyKey
 from signer.core.types import PodRef
 
@@ -77,7 +78,7 @@ def _hold(rules: Rules, claims: Json, policy: ClaimPolicy, now: float) -> None:
 
 
 def _proven(claims: Json) -> ProvenToken:
-    _, _, namespace, account = claims["sub"].split(":")
+    namespace, account = account_of(claims["sub"])
     bound = claims[K8S]
     node = bound["node"]["name"] if "node" in bound else None
     pod = PodRef(bound["pod"]["name"], bound["pod"]["uid"], node) if "pod" in bound and "secret" not in bound else None

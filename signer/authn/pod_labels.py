@@ -7,9 +7,9 @@ very one (by uid) and run as the very service account that the token proved.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
+from signer.authn.foreign import mapping
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded
 from signer.core.ports import Authenticator, Clock
 from signer.core.recent import Recent
@@ -142,16 +142,12 @@ def labels_of(answer: Answer, uid: str, service_account: str) -> Labels:
     if answer.status != 200:
         hint = f": {_RIGHT}" if answer.status in (401, 403) else ""
         raise AuthenticationUnavailable(f"pod labels: HTTP {answer.status}{hint}")
-    metadata, spec = _mapping(answer.body.get("metadata")), _mapping(answer.body.get("spec"))
+    metadata, spec = mapping(answer.body.get("metadata")), mapping(answer.body.get("spec"))
     if answer.body.get("kind") != "Pod" or not isinstance(metadata.get("uid"), str):
         raise AuthenticationUnavailable("pod labels: the answer is not a Pod")
     if metadata["uid"] != uid:
         raise AuthenticationFailed("pod labels: the pod is gone, and another has its name")
     if spec.get("serviceAccountName") != service_account:
         raise AuthenticationFailed("pod labels: the pod runs as another service account")
-    labels = _mapping(metadata.get("labels"))
+    labels = mapping(metadata.get("labels"))
     return tuple(sorted((key, value) for key, value in labels.items() if isinstance(value, str)))
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
