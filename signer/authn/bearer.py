@@ -1,4 +1,4 @@
-"""Bearer tokens: a short memory of good verdicts, then shape, then the judge, asked once per token at a time."""
+"""Bearer tokens: their shape, then a short memory of good verdicts, then the judge, asked once per token at a time."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -7,8 +7,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
-from signer.authn.shape import MAX_TOKEN_CHARS, UnverifiedToken, check_shape
-from signer.core.errors import AuthenticationFailed, Overloaded
+from signer.authn.shape import UnverifiedToken, shaped
+from signer.core.errors import Overloaded
 from signer.core.ports import Clock
 from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials
@@ -78,18 +78,20 @@ class BearerAuthenticator:
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many tokens are being judged.
         """
-        if credentials.bearer is None:
-            raise AuthenticationFailed("the call carries no bearer token")
-        token = credentials.bearer.reveal()
-        key = sha256(token[: MAX_TOKEN_CHARS + 1].encode("utf-8", "surrogatepass")).digest()
+        return await self.judge(*shaped(credentials, self._policy.audiences, self._clock, self._count))
+
+    async def judge(self, token: str, unverified: UnverifiedToken) -> Caller:
+        """Prove the caller of a token whose shape has been checked.
+
+        Raises:
+            AuthenticationFailed: It is bad.
+            AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many tokens are being judged.
+        """
+        key = sha256(token.encode()).digest()
         known = self._recall(key)
         if known is not None:
             return known
-        try:
-            unverified = check_shape(token, self._policy.audiences, self._clock.now())
-        except AuthenticationFailed:
-            self._count("shape")
-            raise
         return await self._ask(key, token, unverified)
 
     def _recall(self, key: bytes) -> Caller | None:
