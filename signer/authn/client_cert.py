@@ -67,14 +67,14 @@ class ClientCertificates:
         bundle: Callable[[], TrustBundle],
         proofs: Proofs,
         clock: Clock,
-        origins: Origins | None = None,
-        known: Callable[[str], bool] = lambda _: True,
+        origins: Origins,
+        known: Callable[[str], bool],
     ) -> None:
         self._policy = policy
         self._bundle = bundle
         self._proofs = proofs
         self._clock = clock
-        self._origins = origins or Origins()
+        self._origins = origins
         self._known = known
         self._proven: Recent[tuple[bytes, str], Window] = Recent(MAX_PROVEN_CHAINS)
 

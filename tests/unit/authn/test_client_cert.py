@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from signer.authn import client_cert
 from signer.authn.client_cert import METHOD, CertificatePolicy, ClientCertificates
+from signer.authn.origins import Origins
 from signer.authn.proofs import Proofs
 from signer.core.chain import TrustBundle
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
@@ -94,7 +95,7 @@ class Desk:
     def __post_init__(self) -> None:
         policy = CertificatePolicy(TrustDomain("cluster.local"), "home", self.max_age)
         self.proofs = Proofs(self.clock)
-        self.judge = ClientCertificates(policy, lambda: self.bundle, self.proofs, self.clock)
+        self.judge = ClientCertificates(policy, lambda: self.bundle, self.proofs, self.clock, Origins(), lambda _: True)
 
     async def ask(self, *chain: bytes) -> Caller:
         """Show a chain; the token and the cluster that come with it must not matter."""
