@@ -30,6 +30,7 @@ class Judge(Protocol):
         Raises:
             AuthenticationFailed: The token is bad.
             AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many wait for somebody whom it asks.
         """
         ...
 

@@ -30,6 +30,7 @@ class ByProof:
         Raises:
             AuthenticationFailed: Nothing that it shows proves it.
             AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many are being judged.
         """
         if not credentials.chain:
             return await self._by_token(credentials)

@@ -73,6 +73,7 @@ class OfflineJudge:
         Raises:
             AuthenticationFailed: The token is bad, or its pod is gone.
             AuthenticationUnavailable: The issuer's keys, the pod's state or a TokenReview could not be had.
+            Overloaded: Too many tokens wait for a TokenReview.
         """
         unproven = split(token)
         if is_legacy(unproven.claims):
