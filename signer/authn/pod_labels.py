@@ -16,6 +16,7 @@ from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials, PodRef
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
+from signer.kube.asking import Asking
 
 Labels = tuple[tuple[str, str], ...]
 # A change of a pod's labels counts this much later, at most.
@@ -52,7 +53,7 @@ class WithPodLabels:
         self._clock = clock
         self._timeout = timeout
         self._known: Recent[tuple[str, str], _Known] = Recent(MAX_PODS)
-        self._under_way: dict[tuple[str, str], asyncio.Task[Labels]] = {}
+        self._asking: Asking[Labels] = Asking("pod labels", MAX_UNDER_WAY, Overloaded, AuthenticationUnavailable)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Prove the caller; where labels are needed and it is a pod, with the pod's.
@@ -70,7 +71,7 @@ class WithPodLabels:
         key = (pod.uid, caller.identity.service_account)
         labels = self._recall(key)
         if labels is None:
-            labels = await self._ask(key, caller, pod)
+            labels = await self._asking.ask(key, lambda: self._read(key, caller, pod))
         return replace(caller, pod=replace(pod, labels=labels))
 
     def _recall(self, key: tuple[str, str]) -> Labels | None:
@@ -83,23 +84,6 @@ class WithPodLabels:
         # Put again: the pod that has not called for longest is to go.
         self._known.put(key, known)
         return known.labels
-
-    async def _ask(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
-        """Share a question under way; it is a task of its own, since its first asker may go away."""
-        task = self._under_way.get(key)
-        if task is None:
-            if len(self._under_way) >= MAX_UNDER_WAY:
-                raise Overloaded(f"the labels of {len(self._under_way)} pods are being read")
-            task = asyncio.create_task(self._read(key, caller, pod), name="read-pod")
-            self._under_way[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(task)
-
-    def _forget(self, key: tuple[str, str], task: "asyncio.Task[Labels]") -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled():
-            # Looked at even where every asker has gone away, lest the loop reports it as never retrieved.
-            task.exception()
 
     async def _read(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
         namespace, name = quote(caller.identity.namespace, safe=""), quote(pod.name, safe="")
@@ -124,10 +108,7 @@ class WithPodLabels:
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._asking.close()
 
 
 def labels_of(answer: Answer, uid: str, service_account: str) -> Labels:
