@@ -9,7 +9,7 @@ from typing import Any
 from signer.app.one_cluster import Parts, authenticator_of
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
-from signer.authn.token_review import PATH
+from signer.authn.token_review import try_review
 from signer.config.model import Cluster
 from signer.config.positions import read_yaml
 from signer.kube.api import ApiUnavailable, KubeApi
@@ -92,9 +92,8 @@ async def _ready(cluster: Cluster, api: KubeApi, own: Parts) -> None:
 
 
 async def _reviews(api: KubeApi, timeout: float) -> None:
-    """Have nobody's token reviewed: the API server is there, knows us, and lets us ask."""
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "nobody"}}
-    answer = await api.post(PATH, body, timeout)
+    """The API server is there, knows us, and lets us ask."""
+    answer = await try_review(api, timeout)
     if answer.status not in (200, 201):
         raise ApiUnavailable(f"TokenReview: HTTP {answer.status}: {reason_of(answer)}")
 

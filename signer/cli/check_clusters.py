@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from signer.app.one_cluster import trusted_in
-from signer.authn.token_review import PATH
+from signer.authn.token_review import try_review
 from signer.config.model import Cluster, Config
 from signer.core.spec import Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
@@ -83,9 +83,8 @@ async def _cluster(where: str, cluster: Cluster, live: bool, needs: list[_Need])
 
 
 async def _asked(where: str, cluster: Cluster, api: KubeApi, needs: list[_Need]) -> list[Finding]:
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
     try:
-        answer = await api.post(PATH, body, _SECONDS)
+        answer = await try_review(api, _SECONDS)
     except ApiUnavailable as error:
         return [NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")]
     found = [_verdict(where, cluster, answer.status)]

@@ -96,5 +96,5 @@ class Ambient(Section):
     """Ambient mesh: node proxies that get certificates for the workloads of their node."""
 
     trusted_node_accounts: NodeAccounts = []
-    """NAMESPACE/SERVICE_ACCOUNT of ztunnel, such as ``istio-system/ztunnel``; exact, at most 100. For every cluster that
+    """NAMESPACE/SERVICE_ACCOUNT of ztunnel, such as ``istio-system/ztunnel``; exact, at most 100. For each cluster that
     names none of its own. None given trusts nobody, since whoever is trusted can act for any workload on its node."""

@@ -15,37 +15,49 @@ class Asking(Generic[T]):
     Args:
         what: What is asked for, for reasons.
         limit: How many may be under way.
+        busy: Makes of a reason what is raised when so many are.
+        closed: Makes of a reason what is raised once asking has been stopped, also for who waits then.
     """
 
-    def __init__(self, what: str, limit: int) -> None:
+    def __init__(
+        self,
+        what: str,
+        limit: int,
+        busy: Callable[[str], Exception] = ApiUnavailable,
+        closed: Callable[[str], Exception] = ApiUnavailable,
+    ) -> None:
         self._what = what
         self._limit = limit
+        self._busy = busy
+        self._closed = closed
+        self._stopped = False
         self._under_way: dict[Hashable, asyncio.Task[T]] = {}
 
     async def ask(self, key: Hashable, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Ask, or wait for whoever asks the same. A task of its own: its first asker may go away.
 
         Raises:
-            ApiUnavailable: Too many questions are under way, or asking has been stopped.
-            Exception: The question's.
+            Exception: The question's; what ``busy`` makes where too many are under way; what ``closed`` makes.
         """
         task = self._under_way.get(key) or self._start(key, question)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise
-            # Not the asker has gone away, but the question was given up.
-            raise ApiUnavailable(f"{self._what}: the connection was closed") from None
+        # Unlike a shield, it tells the asker's own end from the question's: only the asker's comes out of it.
+        await asyncio.wait((task,))
+        if task.cancelled():
+            raise self._given_up()
+        return task.result()
 
     def _start(self, key: Hashable, question: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        if self._stopped:
+            raise self._given_up()
         if len(self._under_way) >= self._limit:
-            raise ApiUnavailable(f"{self._what}: {self._limit} questions are under way")
+            raise self._busy(f"{self._what}: {self._limit} questions are under way")
         task = asyncio.create_task(question(), name=f"ask-{self._what}")
         self._under_way[key] = task
         task.add_done_callback(lambda done: self._answered(key, done))
         return task
+
+    def _given_up(self) -> Exception:
+        return self._closed(f"{self._what}: closed, nothing is asked any more")
 
     def _answered(self, key: Hashable, task: asyncio.Task[T]) -> None:
         self._under_way.pop(key, None)
@@ -54,7 +66,8 @@ class Asking(Generic[T]):
             task.exception()
 
     async def close(self) -> None:
-        """Give all of them up."""
+        """Give all of them up; none can be asked from now on."""
+        self._stopped = True
         tasks = list(self._under_way.values())
         for task in tasks:
             task.cancel()
