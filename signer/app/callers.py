@@ -4,23 +4,26 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from signer.app.one_cluster import Followed, Parts, Service, authenticator_of, judged_by
+from signer.app.policing import Policing
 from signer.app.remote import follow_remote_secrets
 from signer.authn.by_proof import ByProof
-from signer.authn.client_cert import CertificatePolicy, ClientCertificates, Proofs
+from signer.authn.client_cert import CertificatePolicy, ClientCertificates
 from signer.authn.clusters import ByCluster
 from signer.authn.development import DevelopmentIssuer
 from signer.authn.origins import Origins
+from signer.authn.proofs import Proofs
 from signer.authz.ambient import NodeProxies
 from signer.config.model import Cluster, Config
+from signer.core.chain import TrustBundle
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
+from signer.core.types import Grant
 from signer.kube.api import KubeApi, connect
 from signer.kube.connect import NoCluster
 from signer.observe.health import Note
-from signer.trust.bundle import LiveBundle
 
 
 @dataclass(slots=True)
@@ -91,18 +94,44 @@ async def build_callers(
         )
 
 
+@dataclass(slots=True)
+class Memory:
+    """What this process knows of proofs and of the certificates that it has issued."""
+
+    clock: Clock
+    proofs: Proofs
+    origins: Origins
+
+    @classmethod
+    def empty(cls, clock: Clock) -> Self:
+        """Of a process that has just begun."""
+        return cls(clock, Proofs(clock), Origins())
+
+    def issued(self, grant: Grant, serial: int) -> None:
+        """Note a certificate that is handed out."""
+        self.origins.issued(grant, serial)
+        self.proofs.issued(grant)
+
+
 def build_authenticator(
-    config: Config, callers: Callers, bundle: LiveBundle, clock: Clock, origins: Origins
+    config: Config, callers: Callers, roots: Callable[[], TrustBundle], policing: Policing, memory: Memory
 ) -> Authenticator:
     """Put client certificates before the tokens, where there is a port for them."""
     if config.listen.mtls is None:
         return callers.authenticator
     domain, age = TrustDomain(config.trust_domain), config.authentication.certificate_age
-    proofs = Proofs(clock)
     alone = len(config.clusters) == 1 and not config.remote_secrets.enabled
     policy = CertificatePolicy(domain, config.clusters[0].id if alone else "", age)
-    certificates = ClientCertificates(policy, bundle.own, proofs, clock, origins, callers.authenticator.knows)
-    return ByProof(certificates, callers.authenticator, proofs)
+    certificates = ClientCertificates(
+        policy,
+        roots,
+        memory.proofs,
+        memory.clock,
+        memory.origins,
+        callers.authenticator.knows,
+        policing.open_question,
+    )
+    return ByProof(certificates, callers.authenticator, memory.proofs)
 
 
 def aliases_of(config: Config) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Rules and quotas on callers, from the configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from signer.authz.rules import Rule, Rules
@@ -8,7 +9,32 @@ from signer.config import callers
 from signer.config.callers import QuotaSection, RuleSection
 from signer.core.globs import Globs
 from signer.core.ports import Clock
+from signer.core.types import Caller, Grant
 from signer.issue.quota import PODS, Quota, QuotaPolicy, Quotas, expected
+from signer.issue.route import Router
+
+
+@dataclass(slots=True)
+class Policing:
+    """What decides by a caller's origin, as it is now."""
+
+    router: Router
+    rules: Rules
+    roots_differ: Callable[[str], bool]
+    """Whether answers in a namespace carry other roots in other clusters."""
+
+    def labels_needed(self) -> bool:
+        """Whether any route looks at the labels of callers' pods."""
+        return self.router.needs_pod_labels
+
+    def open_question(self, caller: Caller) -> str:
+        """Say what of it cannot be told for a caller by certificate; empty where all can."""
+        grant = Grant(caller.identity, caller)
+        if asked := self.rules.open_question(grant) or self.router.open_question(grant):
+            return asked
+        if not caller.cluster and self.roots_differ(caller.identity.namespace):
+            return "trust.roots look at the cluster, which is not known of this one; a token tells"
+        return ""
 
 
 def build_rules(sections: Sequence[RuleSection]) -> Rules:

@@ -3,7 +3,9 @@
 Source: istio: security/pkg/server/ca/authenticate, and pilot/pkg/bootstrap, where the authenticators are listed.
 """
 
-from signer.authn.client_cert import ClientCertificates
+from dataclasses import replace
+
+from signer.authn.client_cert import ClientCertificates, serial_of
 from signer.authn.proofs import Proofs
 from signer.core.errors import AuthenticationFailed
 from signer.core.ports import Authenticator
@@ -36,10 +38,20 @@ class ByProof:
             return await self._by_token(credentials)
         try:
             return await self._certificates.authenticate(credentials)
-        except AuthenticationFailed:
+        except AuthenticationFailed as error:
             if credentials.bearer is None:
                 raise
-        return await self._by_token(credentials)
+            refused = error.reason
+        return await self._by_token_beside(credentials, refused)
+
+    async def _by_token_beside(self, credentials: Credentials, refused: str) -> Caller:
+        """By the token, of one whose certificate was refused: its serial counts all the same, it may be denied."""
+        try:
+            caller = await self._by_token(credentials)
+        except AuthenticationFailed as error:
+            # Both, since agents send a token always: an old one would hide why the certificate is bad.
+            raise AuthenticationFailed(f"{error.reason}; {refused}") from None
+        return replace(caller, serial=serial_of(credentials.chain))
 
     async def _by_token(self, credentials: Credentials) -> Caller:
         caller = await self._tokens.authenticate(credentials)

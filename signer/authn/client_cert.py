@@ -15,7 +15,7 @@ from cryptography import x509
 
 from signer.authn.client_leaf import identity_of, value_of
 from signer.authn.origins import Origin, Origins
-from signer.authn.proofs import Proofs as Proofs
+from signer.authn.proofs import Proofs
 from signer.core.chain import TrustBundle
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, ChainRejected
 from signer.core.identity import SpiffeId, TrustDomain
@@ -59,6 +59,8 @@ class ClientCertificates:
         clock: Time.
         origins: Noted by whoever issues.
         known: Tells whether there is a cluster of an id now.
+        open_question: Says what of the configuration cannot be told for a caller; empty where all of it can. Such a
+            caller is refused: to guess would give it another route, other roots or another verdict than its token.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ClientCertificates:
         clock: Clock,
         origins: Origins,
         known: Callable[[str], bool],
+        open_question: Callable[[Caller], str],
     ) -> None:
         self._policy = policy
         self._bundle = bundle
@@ -76,13 +79,14 @@ class ClientCertificates:
         self._clock = clock
         self._origins = origins
         self._known = known
+        self._open_question = open_question
         self._proven: Recent[tuple[bytes, str], Window] = Recent(MAX_PROVEN_CHAINS)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Prove the caller by the certificate of its connection; ``credentials.cluster`` plays no part.
 
         Raises:
-            AuthenticationFailed: There is none, or it is bad.
+            AuthenticationFailed: There is none, or it is bad, or does not tell what the configuration asks.
             AuthenticationUnavailable: No root is known now.
         """
         leaf, *others = _parse(credentials.chain)
@@ -94,7 +98,10 @@ class ClientCertificates:
             raise _failed(f"its CAs are valid from {start.isoformat()} to {end.isoformat()}")
         self._check_age(identity)
         origin = self._origin(leaf.serial_number)
-        return Caller(identity, METHOD, origin.cluster, serial=leaf.serial_number, issued_to=origin.pod_uid)
+        caller = Caller(identity, METHOD, origin.cluster, serial=leaf.serial_number, issued_to=origin.pod_uid)
+        if asked := self._open_question(caller):
+            raise _failed(asked)
+        return caller
 
     def _origin(self, serial: int) -> Origin:
         origin = self._origins.of(serial)
@@ -125,6 +132,14 @@ class ClientCertificates:
         age, limit = self._proofs.age(identity), self._policy.max_age
         if age is not None and limit is not None and age > limit.total_seconds():
             raise _failed(f"a token proved it {age:.0f} s ago, renewal is allowed for {limit.total_seconds():.0f} s")
+
+
+def serial_of(chain: tuple[bytes, ...]) -> int | None:
+    """Give the serial number of the certificate that was shown, good or bad; None where it cannot be read."""
+    try:
+        return _parse(chain)[0].serial_number
+    except AuthenticationFailed:
+        return None
 
 
 def _failed(reason: str) -> AuthenticationFailed:

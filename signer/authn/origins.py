@@ -14,10 +14,10 @@ MAX_REMEMBERED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The cluster of a certificate's first caller; and the UID of its pod, empty where it is not known."""
+    """The cluster of a certificate's first caller; and the UID of its pod, empty for none, None where nobody knows."""
 
     cluster: str
-    pod_uid: str = ""
+    pod_uid: str | None = None
 
 
 class Origins:
@@ -31,8 +31,10 @@ class Origins:
         self._origins: Recent[int, Origin] = Recent(size)
 
     def issued(self, grant: Grant, serial: int) -> None:
-        """Note a certificate that is handed out."""
+        """Note a certificate that is handed out; what is renewed from one of unknown origin stays unknown."""
         caller = grant.caller
+        if not caller.cluster:
+            return
         # A node proxy's pod is not that of the workload it asks for.
         pod = caller.pod.uid if caller.pod is not None else caller.issued_to
         self._origins.put(serial, Origin(caller.cluster, "" if grant.impersonated else pod))

@@ -3,6 +3,7 @@
 from signer.core.identity import SpiffeId
 from signer.core.ports import Clock
 from signer.core.recent import Recent
+from signer.core.types import Grant
 
 MAX_PROOFS = 100_000
 
@@ -17,6 +18,11 @@ class Proofs:
     def proven(self, identity: SpiffeId) -> None:
         """Note that a token has proven an identity just now."""
         self._times.put(identity, self._clock.monotonic())
+
+    def issued(self, grant: Grant) -> None:
+        """Note a certificate that a node's proxy got for a workload: by its token, and that workload has none."""
+        if grant.impersonated:
+            self.proven(grant.identity)
 
     def age(self, identity: SpiffeId) -> float | None:
         """Seconds since then; None where it is not known."""

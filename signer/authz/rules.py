@@ -70,10 +70,16 @@ class Rule:
 
     def holds(self, grant: Grant) -> bool:
         """Tell whether a grant is this rule's."""
+        return self._holds_but_for_cluster(grant) and self.clusters.matches(grant.caller.cluster)
+
+    def hangs_on_cluster(self, grant: Grant) -> bool:
+        """Tell whether it would hold in some clusters only, and nobody knows which one the caller is of."""
+        return not grant.caller.cluster and not self.clusters.all_match and self._holds_but_for_cluster(grant)
+
+    def _holds_but_for_cluster(self, grant: Grant) -> bool:
         return (
             self.identities.matches(str(grant.identity))
             and self.namespaces.matches(grant.identity.namespace)
-            and self.clusters.matches(grant.caller.cluster)
             and (not self.methods or not self.methods.isdisjoint(_methods(grant)))
         )
 
@@ -94,6 +100,15 @@ class Rules:
         """Say, for operators only, why a grant is denied; None if it is not."""
         allowed, why = self.verdict(grant)
         return None if allowed else why
+
+    def open_question(self, grant: Grant) -> str:
+        """Say what must be known of a caller by certificate for a verdict, and is not; empty where it can be given."""
+        for rule in self._rules:
+            if rule.hangs_on_cluster(grant):
+                return f"rule {rule.name!a} looks at the cluster, which is not known of this one; a token tells"
+            if rule.holds(grant):
+                break
+        return ""
 
     def verdict(self, grant: Grant) -> tuple[bool, str]:
         """Tell whether a grant is allowed, and which rule says so."""

@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--certificate-file", type=Path, metavar="FILE", help="PEM, a client certificate, leaf first, as on listen.mtls"
     )
     who.add_argument("--identity", metavar="SPIFFE_ID", help="as if this identity had been proven")
+    parser.add_argument(
+        "--roots-file", type=Path, metavar="FILE", help="PEM, the mesh's roots, with --certificate-file; else asked for"
+    )
     parser.add_argument("--cluster-id", default="", help="the clusterid that the caller would send")
     parser.add_argument("--cert-signer", default="", help="the signer that the caller would name")
     parser.add_argument(

@@ -5,34 +5,26 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from signer.app.build import build_backends, build_bundle, build_deny
-from signer.app.callers import Callers, build_authenticator, build_callers
-from signer.authn.origins import Origins
+from signer.app.build import build_deny
+from signer.app.callers import Callers, build_callers
 from signer.authz.ambient import ForOthers
 from signer.authz.deny_file import DenyFileUnusable
 from signer.cli.common import USAGE, Failure, read_text
 from signer.cli.explain_assumed import OF_TOKENS, assumed_grant
+from signer.cli.explain_certificate import by_certificate, shown_chain
 from signer.config.load import Loaded
 from signer.config.model import Config
 from signer.core.errors import AuthenticationUnavailable
-from signer.core.events import NoMeter
-from signer.core.parsing import parse_certificates
 from signer.core.ports import Authenticator
 from signer.core.types import Credentials, Grant, Secret
 from signer.issue.denials import Denials, NoDenials, refuse
-from signer.observe.health import Health
 from signer.runtime.clock import SystemClock
-from signer.trust.bundle import LiveBundle
 
 # As the server, which then serves whom it can.
 _SYNC_SECONDS = 10.0
 _PATIENCE_SECONDS = 20.0
 _AGAIN_SECONDS = 0.5
-_ROOTS_SECONDS = 10.0
 
 
 async def granted(loaded: Loaded, args: argparse.Namespace) -> Grant:
@@ -68,7 +60,7 @@ async def _proven_grant(loaded: Loaded, args: argparse.Namespace, denials: Denia
     callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None, lambda: needed)
     following = [asyncio.create_task(follow()) for follow in callers.services.values()]
     try:
-        return await _proven(loaded, callers, credentials, args.impersonate, denials)
+        return await _proven(loaded, callers, credentials, args, denials)
     finally:
         for task in following:
             task.cancel()
@@ -78,6 +70,8 @@ async def _proven_grant(loaded: Loaded, args: argparse.Namespace, denials: Denia
 
 
 def _credentials(config: Config, args: argparse.Namespace) -> Credentials:
+    if args.roots_file is not None and args.certificate_file is None:
+        raise Failure("--roots-file goes with --certificate-file", USAGE)
     if args.token_file is not None:
         return Credentials(Secret(read_text(args.token_file, "--token-file")), args.cluster_id)
     if config.listen.mtls is None:
@@ -86,30 +80,21 @@ def _credentials(config: Config, args: argparse.Namespace) -> Credentials:
         raise Failure("--cluster-id goes with a token: a certificate counts to the cluster it was issued in", USAGE)
     if args.impersonate:
         raise Failure(f"--impersonate {OF_TOKENS}", USAGE)
-    return Credentials(None, "", _chain(args.certificate_file))
-
-
-def _chain(path: Path) -> tuple[bytes, ...]:
-    try:
-        shown = parse_certificates(read_text(path, "--certificate-file").encode())
-    except ValueError as error:
-        raise Failure(f"--certificate-file {path}: {error}", USAGE) from None
-    return tuple(certificate.public_bytes(Encoding.PEM) for certificate in shown)
+    return Credentials(None, "", shown_chain(args.certificate_file))
 
 
 async def _proven(
-    loaded: Loaded, callers: Callers, credentials: Credentials, impersonated: str, denials: Denials
+    loaded: Loaded, callers: Callers, credentials: Credentials, args: argparse.Namespace, denials: Denials
 ) -> Grant:
-    clock = SystemClock()
     judge: Authenticator = callers.authenticator
     if credentials.chain:
-        judge = build_authenticator(loaded.config, callers, await _roots(loaded), clock, Origins())
+        judge = await by_certificate(loaded, callers, args.roots_file)
 
     async def ask() -> Grant:
         caller = await judge.authenticate(credentials)
         # Before anything else, as in the server: whoever is denied hears of nothing else.
         refuse(denials.caller_fault(caller))
-        return await ForOthers(callers.proxies, clock).authorize(caller, impersonated)
+        return await ForOthers(callers.proxies, SystemClock()).authorize(caller, args.impersonate)
 
     return await _patiently(ask, callers)
 
@@ -132,20 +117,3 @@ async def _patiently(ask: Callable[[], Awaitable[Grant]], callers: Callers) -> G
             if loop.time() >= end:
                 raise
         await asyncio.sleep(_AGAIN_SECONDS)
-
-
-async def _roots(loaded: Loaded) -> LiveBundle:
-    """What the backends say of their roots; nothing is signed."""
-    clock = SystemClock()
-    backends = build_backends(loaded, clock, lambda _: NoMeter())
-    bundle = build_bundle(loaded.config, backends, Health(()), clock)
-    try:
-        async with asyncio.timeout(_ROOTS_SECONDS):
-            await asyncio.gather(*(backend.start() for backend in backends.values()))
-            await bundle.refresh()
-    except TimeoutError:
-        raise AuthenticationUnavailable(f"the backends' roots were not known within {_ROOTS_SECONDS:g} s") from None
-    finally:
-        for backend in backends.values():
-            await backend.close()
-    return bundle

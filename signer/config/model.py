@@ -88,8 +88,8 @@ class MatchSection(Section):
     cert_signers: list[str] = []
     """Exact names that callers may ask for (``ISTIO_META_CERT_SIGNER``). Who names another finds no route here."""
     pod_labels: dict[str, str] = {}
-    """Label -> glob for its value: labels of the caller's own pod. Never holds for who acts for another (ztunnel), or
-    who comes by a client certificate."""
+    """Label -> glob for its value: labels of the caller's own pod. Never holds for who acts for another (ztunnel). A
+    client certificate does not tell them: one of a pod is refused where they would decide, unless a token is beside."""
 
 
 class ProfileSection(Section):

@@ -24,6 +24,11 @@ class Globs:
         """Tell whether any pattern matches the whole text."""
         return not self.compiled or any(p.fullmatch(text) for p in self.compiled)
 
+    @property
+    def all_match(self) -> bool:
+        """Whether it makes no difference what the text is."""
+        return not self.patterns or "*" in self.patterns
+
 
 ANY = Globs()
 """Matches everything."""

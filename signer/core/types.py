@@ -71,8 +71,9 @@ class Caller:
         cluster: The id of the cluster whose API server vouched for it; of a client certificate's, the one
             that it was issued in; empty where there are several and nobody knows.
         pod: The pod its token is bound to; None for legacy tokens and client certificates.
-        serial: The serial number of the client certificate that proved it; None for tokens.
-        issued_to: The UID of the pod that this certificate was issued to, where that is known; else empty.
+        serial: The serial number of the client certificate that it showed, also where a token proved it; else None.
+        issued_to: The UID of the pod that the certificate which proved it was issued to; empty where that was no pod,
+            and for tokens; None where nobody knows.
     """
 
     identity: SpiffeId
@@ -80,7 +81,7 @@ class Caller:
     cluster: str
     pod: PodRef | None = None
     serial: int | None = None
-    issued_to: str = ""
+    issued_to: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from signer.core.errors import AuthenticationUnavailable, NoRoute, PolicyDenied
+from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, NoRoute, PolicyDenied
 from signer.core.globs import ANY, Globs
 from signer.core.types import Grant
 from signer.issue.guard import Guarded
@@ -30,14 +30,31 @@ class Match:
 
     def holds(self, grant: Grant, signer_name: str) -> bool:
         """Tell whether a grant, asking for ``signer_name`` (empty for none), is this rule's."""
+        return (
+            self._names_hold(grant, signer_name)
+            and self.clusters.matches(grant.caller.cluster)
+            and (not self.pod_labels or self._labels_hold(grant))
+        )
+
+    def open_question(self, grant: Grant, signer_name: str) -> str:
+        """Say what this rule asks of a caller by certificate that nobody knows; empty where it can be told.
+
+        A certificate does not say where its bearer was proven first (``Caller.cluster``, ``Caller.issued_to``).
+        """
+        no_cluster = not grant.caller.cluster and not self.clusters.all_match
+        if not self._names_hold(grant, signer_name) or not (no_cluster or self.clusters.matches(grant.caller.cluster)):
+            return ""
+        if no_cluster:
+            return "the cluster"
+        return "the pod's labels" if self.pod_labels and grant.caller.issued_to != "" else ""
+
+    def _names_hold(self, grant: Grant, signer_name: str) -> bool:
         identity = grant.identity
         return (
             (signer_name in self.cert_signers if (signer_name or self.cert_signers) else True)
             and self.namespaces.matches(identity.namespace)
             and self.service_accounts.matches(identity.service_account)
-            and self.clusters.matches(grant.caller.cluster)
             and self.trust_domains.matches(identity.trust_domain.name)
-            and (not self.pod_labels or self._labels_hold(grant))
         )
 
     def _labels_hold(self, grant: Grant) -> bool:
@@ -74,9 +91,12 @@ class Router:
             PolicyDenied: The caller names a signer that routes know, and none of them is for this caller.
             NoRoute: None matches.
             AuthenticationUnavailable: Rules look at labels, and this caller's were not looked up.
+            AuthenticationFailed: They look at what a certificate does not tell.
         """
         if self.needs_pod_labels and _labels_missed(grant):
             raise AuthenticationUnavailable("routes have just begun to look at pod labels; this caller's are not known")
+        if fault := self.open_question(grant, signer_name):
+            raise AuthenticationFailed(f"client certificate: {fault}")
         for route in self._routes:
             if route.match.holds(grant, signer_name):
                 return route
@@ -84,6 +104,15 @@ class Router:
             raise PolicyDenied(f"{grant.identity} may not ask for CertSigner {signer_name!a}")
         asked = f" with CertSigner {signer_name[:100]!a}" if signer_name else ""
         raise NoRoute(f"no route matches {grant.identity} of cluster {grant.caller.cluster!a}{asked}")
+
+    def open_question(self, grant: Grant, signer_name: str = "") -> str:
+        """Say what must be known of a caller by certificate to pick its rule, and is not; empty where it can be."""
+        for route in self._routes:
+            if asked := route.match.open_question(grant, signer_name):
+                return f"route {route.name!a} looks at {asked}, which is not known of this one; a token tells"
+            if route.match.holds(grant, signer_name):
+                break
+        return ""
 
 
 def _labels_missed(grant: Grant) -> bool:

@@ -89,6 +89,10 @@ class LiveBundle:
         """Add the roots that answers to one caller carry beyond those for everybody."""
         return self._extras.extended(base, cluster, namespace)
 
+    def hangs_on_cluster(self, namespace: str) -> bool:
+        """Tell whether these roots differ by the caller's cluster."""
+        return self._extras.hang_on_cluster(namespace)
+
     def issuers(self) -> dict[str, IssuerInfo]:
         """What is known of each backend's CA, by backend name."""
         return dict(self._known)

@@ -66,6 +66,10 @@ class ExtraRoots:
         self._answers: OrderedDict[tuple[str, tuple[int, ...]], TrustBundle] = OrderedDict()
         self._callbacks: list[Callable[[], None]] = []
 
+    def hang_on_cluster(self, namespace: str) -> bool:
+        """Tell whether answers in a namespace carry more roots in some clusters than in others."""
+        return any(not rule.clusters.all_match and rule.namespaces.matches(namespace) for rule in self._rules)
+
     @property
     def common(self) -> tuple[x509.Certificate, ...]:
         """The roots for everybody."""

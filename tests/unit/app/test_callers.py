@@ -9,26 +9,24 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from signer.app import assemble, callers, remote
-from signer.app.callers import Callers, build_authenticator, build_callers
-from signer.app.one_cluster import Followed
+from signer.app import callers, remote
+from signer.app.callers import Callers, Memory, build_authenticator, build_callers
+from signer.app.policing import Policing
 from signer.authn.clusters import ByCluster
-from signer.authn.origins import Origins
+from signer.authz.rules import Rule, Rules
 from signer.config.model import Config
 from signer.core.errors import AuthenticationFailed
+from signer.core.globs import Globs
 from signer.core.ports import Authenticator
-from signer.core.types import Caller, Credentials
-from signer.kube.pods import Pods
+from signer.core.types import Caller, Credentials, Grant
+from signer.issue.route import Match, Route, Router
 from signer.observe.health import Health
-from signer.observe.metrics import Metrics
 from signer.trust.bundle import PART, LiveBundle
 from signer.trust.extras import ExtraRoots, ExtraRule
 from tests.support.clock import HOUR, NOW, FakeClock
-from tests.support.fakes import CALLER, GRANT, FakeAuthenticator, FakeBackend, credentials
+from tests.support.fakes import CALLER, GRANT, PROFILE, FakeAuthenticator, FakeBackend, credentials
 from tests.support.pki import Ca, key, leaf_extensions, make_ca, make_leaf, spki
 from tests.unit.app.test_build import FakeApi
-from tests.unit.kube.test_collection import FakeApi as FakeObjects
-from tests.unit.kube.test_collection import manifest
 from tests.unit.kube.test_remote_secrets import packed, secret
 
 OURS, FOREIGN = make_ca("ours"), make_ca("federated")
@@ -51,7 +49,8 @@ class Desk:
 
     judge: Authenticator
     clusters: ByCluster
-    origins: Origins
+    policing: Policing
+    memory: Memory
     clock: FakeClock
 
     async def by_certificate(self, leaf: bytes) -> Caller:
@@ -60,7 +59,7 @@ class Desk:
 
     def issued(self, leaf: bytes) -> None:
         """Note that this process has issued it, to ``CALLER``."""
-        self.origins.issued(GRANT, x509.load_pem_x509_certificate(leaf).serial_number)
+        self.memory.issued(GRANT, x509.load_pem_x509_certificate(leaf).serial_number)
 
 
 async def _desk(place: Path, **over: Any) -> Desk:
@@ -71,8 +70,10 @@ async def _desk(place: Path, **over: Any) -> Desk:
     await bundle.start()
     await bundle.refresh()
     assert len(bundle.current().roots) == 2
-    clusters, origins = ByCluster("a", {"a": FakeAuthenticator()}), Origins()
-    return Desk(build_authenticator(config, Callers(clusters), bundle, clock, origins), clusters, origins, clock)
+    clusters, memory = ByCluster("a", {"a": FakeAuthenticator()}), Memory.empty(clock)
+    policing = Policing(Router(()), Rules(), lambda _: False)
+    judge = build_authenticator(config, Callers(clusters), bundle.own, policing, memory)
+    return Desk(judge, clusters, policing, memory, clock)
 
 
 async def test_only_roots_of_our_own_prove_anybody(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ async def test_what_is_known_of_a_certificate(tmp_path: Path) -> None:
     known, unknown = await desk.by_certificate(leaf), await desk.by_certificate(_leaf())
     assert CALLER.pod is not None
     assert (known.cluster, known.issued_to) == ("Kubernetes", CALLER.pod.uid)
-    assert (unknown.cluster, unknown.issued_to) == ("", "")
+    assert (unknown.cluster, unknown.issued_to) == ("", None)
 
 
 ALONE: dict[str, tuple[dict[str, Any], str]] = {
@@ -185,23 +186,32 @@ async def test_no_secret_takes_a_configured_name(name: str, secrets: list[Any]) 
         assert follower._good == {}
 
 
-def test_the_gauges_of_a_cluster_that_is_gone_vanish() -> None:
-    """Its last word would look like a watch that works."""
-    metrics, followed = Metrics(), list[Followed]()
-    shown = Callers(ByCluster("a", {}), followed=lambda: followed)
-    pods = Pods(FakeObjects())  # type: ignore[arg-type]
-    pods.changed("ADDED", manifest())
-    followed += [Followed("a", "pods", pods), Followed("far", "pods", pods)]
-    assert _shown(metrics, shown) == ["a", "far"]
-    followed.pop()
-    assert _shown(metrics, shown) == ["a"]
+async def test_a_renewed_certificate_of_unknown_origin_renews_again(tmp_path: Path) -> None:
+    """What is not known stays so: it is no cluster that is gone."""
+    desk, first, second = await _desk(tmp_path, clusters=[{"id": "a"}, {"id": "b"}]), _leaf(), _leaf()
+    caller = await desk.by_certificate(first)
+    desk.memory.issued(Grant(caller.identity, caller), x509.load_pem_x509_certificate(second).serial_number)
+    assert (await desk.by_certificate(second)).cluster == ""
 
 
-def _shown(metrics: Metrics, of: Callers) -> list[str]:
-    """The clusters of both gauges, after a scrape."""
-    text = assemble._scrape(metrics, [lambda: assemble._show_watches(metrics, of)], "")[0].decode()
-    lines = [line for line in text.splitlines() if line.startswith("istio_signer_watch_")]
-    objects, stale = ([line.split('"')[1] for line in lines if name in line] for name in ("_objects{", "_stale_"))
-    assert objects == stale
-    assert all(line.endswith(" 1.0") for line in lines if "_objects{" in line)
-    return objects
+async def test_what_a_certificate_does_not_tell_is_not_guessed(tmp_path: Path) -> None:
+    """Where routes, rules or roots ask for it, unless this process has issued the certificate; from call to call."""
+    desk, leaf = await _desk(tmp_path, clusters=[{"id": "Kubernetes"}, {"id": "b"}]), _leaf()
+    desk.clusters.put("Kubernetes", FakeAuthenticator())
+    await desk.by_certificate(leaf)
+    desk.policing.rules = Rules([Rule("far", allow=False, clusters=Globs(("far",)))])
+    with pytest.raises(AuthenticationFailed, match="rule 'far' looks at the cluster"):
+        await desk.by_certificate(leaf)
+    desk.policing.rules, desk.policing.roots_differ = Rules(), lambda namespace: namespace == "payments"
+    with pytest.raises(AuthenticationFailed, match=r"trust\.roots look at the cluster"):
+        await desk.by_certificate(leaf)
+    desk.policing.roots_differ = lambda namespace: namespace == "other"
+    await desk.by_certificate(leaf)
+    desk.policing.router = Router([Route("gold", Match(pod_labels=(("tier", Globs(("gold",))),)), (), PROFILE)])
+    with pytest.raises(AuthenticationFailed, match="route 'gold' looks at the pod's labels"):
+        await desk.by_certificate(leaf)
+    desk.policing.router = Router([Route("b", Match(clusters=Globs(("b",))), (), PROFILE)])
+    with pytest.raises(AuthenticationFailed, match="route 'b' looks at the cluster"):
+        await desk.by_certificate(leaf)
+    desk.issued(leaf)
+    assert (await desk.by_certificate(leaf)).cluster == "Kubernetes"

@@ -1,5 +1,6 @@
 """The order of proofs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.types import Caller, Credentials, Secret
 from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, IDENTITY, FakeAuthenticator
+from tests.support.pki import Ca, key, leaf_extensions, make_ca, make_leaf, spki
 
 BY_CERTIFICATE = Caller(IDENTITY, "client-certificate", "Kubernetes", serial=7)
 CHAIN = (b"leaf",)
@@ -29,10 +31,10 @@ class Certificates:
         return self.verdict
 
 
-def desk(verdict: Caller | Exception) -> tuple[ByProof, Proofs]:
+def desk(verdict: Caller | Exception, tokens: FakeAuthenticator | None = None) -> tuple[ByProof, Proofs]:
     proofs = Proofs(FakeClock())
     certificates: Any = Certificates(verdict)
-    return ByProof(certificates, FakeAuthenticator(), proofs), proofs
+    return ByProof(certificates, tokens or FakeAuthenticator(), proofs), proofs
 
 
 async def test_the_certificate_comes_first() -> None:
@@ -62,3 +64,22 @@ async def test_an_outage_is_none_of_the_tokens() -> None:
     by_proof, _ = desk(AuthenticationUnavailable("no roots"))
     with pytest.raises(AuthenticationUnavailable):
         await by_proof.authenticate(Credentials(TOKEN, chain=CHAIN))
+
+
+async def test_both_reasons_are_told() -> None:
+    """An old token, which agents send always, would hide why the certificate is bad."""
+    tokens = FakeAuthenticator()
+    tokens.switch.fault = AuthenticationFailed("expired")
+    by_proof, _ = desk(AuthenticationFailed("client certificate: bad"), tokens)
+    with pytest.raises(AuthenticationFailed) as caught:
+        await by_proof.authenticate(Credentials(TOKEN, chain=CHAIN))
+    assert caught.value.reason == "expired; client certificate: bad"
+
+
+async def test_a_shown_serial_counts_beside_a_token() -> None:
+    """Whoever shows a denied one is denied, whatever else is wrong with it."""
+    ca = make_ca("any")
+    leaf = make_leaf(ca, spki(key("p256/client")), leaf_extensions("spiffe://a/ns/b/sa/c"))
+    by_proof, _ = desk(AuthenticationFailed("bad"))
+    shown = Credentials(TOKEN, chain=(Ca(leaf, ca.key).pem,))
+    assert await by_proof.authenticate(shown) == replace(CALLER, serial=leaf.serial_number)

@@ -91,11 +91,14 @@ class Desk:
     max_age: timedelta | None = None
     clock: FakeClock = field(default_factory=FakeClock)
     bundle: TrustBundle = ROOTS
+    asked: str = ""
 
     def __post_init__(self) -> None:
         policy = CertificatePolicy(TrustDomain("cluster.local"), "home", self.max_age)
         self.proofs = Proofs(self.clock)
-        self.judge = ClientCertificates(policy, lambda: self.bundle, self.proofs, self.clock, Origins(), lambda _: True)
+        self.judge = ClientCertificates(
+            policy, lambda: self.bundle, self.proofs, self.clock, Origins(), lambda _: True, lambda _: self.asked
+        )
 
     async def ask(self, *chain: bytes) -> Caller:
         """Show a chain; the token and the cluster that come with it must not matter."""
@@ -130,7 +133,7 @@ async def test_good(chain: tuple[bytes, ...]) -> None:
     """The identity of its one name, the local cluster, its own serial number; the same when it is remembered."""
     desk, serial = Desk(), x509.load_pem_x509_certificate(chain[0]).serial_number
     for _ in range(2):
-        assert await desk.ask(*chain) == Caller(IDENTITY, METHOD, "home", None, serial)
+        assert await desk.ask(*chain) == Caller(IDENTITY, METHOD, "home", None, serial, issued_to=None)
 
 
 _DNS = x509.DNSName("api.payments")
@@ -265,3 +268,9 @@ async def test_no_limit() -> None:
 def test_chains_are_not_shown() -> None:
     """Not by repr: credentials end in logs of faults."""
     assert "BEGIN" not in repr(Credentials(None, "", (leaf(),)))
+
+
+async def test_what_the_configuration_asks_and_it_does_not_tell() -> None:
+    desk = Desk()
+    desk.asked = "route 'x' looks at the cluster"
+    assert await desk.refused(leaf()) == "client certificate: route 'x' looks at the cluster"

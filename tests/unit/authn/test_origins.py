@@ -22,7 +22,17 @@ def test_a_proxys_pod_is_not_its_workloads() -> None:
     """Whom it acts for is another."""
     origins = Origins()
     origins.issued(replace(GRANT, impersonated=True), 1)
-    assert origins.of(1) == Origin("Kubernetes")
+    assert origins.of(1) == Origin("Kubernetes", "")
+
+
+def test_what_is_not_known_stays_so() -> None:
+    """Of a renewal without a cluster nothing is kept; of one in the only cluster, that and no pod."""
+    origins = Origins()
+    renewing = Caller(IDENTITY, "client-certificate", "", serial=1, issued_to=None)
+    origins.issued(Grant(IDENTITY, renewing), 2)
+    assert origins.of(2) is None
+    origins.issued(Grant(IDENTITY, replace(renewing, cluster="Kubernetes")), 2)
+    assert origins.of(2) == Origin("Kubernetes", None)
 
 
 def test_the_oldest_go_first() -> None:

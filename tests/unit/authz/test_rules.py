@@ -8,7 +8,7 @@ import pytest
 from signer.authz.rules import Rule, Rules, check_identity_glob
 from signer.core.globs import Globs
 from signer.core.identity import SpiffeId
-from signer.core.types import Grant
+from signer.core.types import Caller, Grant
 from tests.support.fakes import CALLER, GRANT
 
 ZTUNNEL = replace(CALLER, identity=SpiffeId.parse("spiffe://cluster.local/ns/istio-system/sa/ztunnel"))
@@ -132,3 +132,28 @@ def test_reason() -> None:
         "rule 'no\\nztunnel' denies spiffe://cluster.local/ns/payments/sa/api of cluster 'Kubernetes'"
         " by token-review and impersonation"
     )
+
+
+def _unknown() -> Grant:
+    return Grant(GRANT.identity, Caller(GRANT.identity, "client-certificate", "", serial=1, issued_to=None))
+
+
+ASKS: dict[str, tuple[dict[str, Any], bool]] = {
+    "nothing": ({}, False),
+    "any cluster": ({"clusters": Globs(("*",))}, False),
+    "a cluster": ({"clusters": Globs(("far",))}, True),
+    "a cluster, of tokens": ({"clusters": Globs(("far",)), "methods": frozenset({"offline"})}, False),
+    "a cluster, of others": ({"clusters": Globs(("far",)), "namespaces": Globs(("nobody",))}, False),
+}
+
+
+@pytest.mark.parametrize("allow", [True, False])
+@pytest.mark.parametrize("case", ASKS)
+def test_what_a_certificate_does_not_tell(case: str, allow: bool) -> None:
+    """A verdict that hangs on an unknown cluster is none; what comes first decides first."""
+    conditions, asks = ASKS[case]
+    rule, sure = Rule("r", allow, **conditions), Rule("sure", True)
+    told = Rules([rule, sure]).open_question(_unknown())
+    assert told == ("rule 'r' looks at the cluster, which is not known of this one; a token tells" if asks else "")
+    assert Rules([sure, rule]).open_question(_unknown()) == ""
+    assert Rules([rule]).open_question(GRANT) == ""

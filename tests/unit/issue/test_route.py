@@ -1,13 +1,14 @@
 """Routing: the first rule that matches, and named signers only where they are opened."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from signer.core.errors import AuthenticationUnavailable, NoRoute, PolicyDenied
+from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, NoRoute, PolicyDenied
 from signer.core.globs import Globs
 from signer.core.identity import SpiffeId
-from signer.core.types import Grant, PodRef
+from signer.core.types import Caller, Grant, PodRef
 from signer.issue.guard import Guarded, GuardPolicy
 from signer.issue.profile import Profile
 from signer.issue.route import Match, Route, Router
@@ -160,3 +161,56 @@ def test_profile_key_types(key: str, allowed: bool) -> None:
 def test_profile_default_key_types() -> None:
     """By default all that may be certified at all."""
     assert [PROFILE.key_fault(key) for key in ("RSA-2048", "RSA-4096", "P-256", "P-384")] == [None] * 4
+
+
+BY_CERTIFICATE = Caller(CALLER.identity, "client-certificate", "", serial=1, issued_to=None)
+QUESTIONS: dict[str, tuple[Match, dict[str, Any], str]] = {
+    "no condition": (Match(), {}, ""),
+    "any cluster": (Match(clusters=_globs("*")), {}, ""),
+    "a cluster": (Match(clusters=_globs("far")), {}, "the cluster"),
+    "a cluster, for others": (Match(clusters=_globs("far"), namespaces=_globs("billing")), {}, ""),
+    "a cluster, for a signer": (Match(clusters=_globs("far"), cert_signers=frozenset({"x"})), {}, ""),
+    "a cluster, known": (Match(clusters=_globs("far")), {"cluster": "near"}, ""),
+    "labels": (Match(pod_labels=(("tier", _globs("gold")),)), {}, "the pod's labels"),
+    "labels of a known pod": (Match(pod_labels=(("tier", _globs("gold")),)), {"issued_to": "uid"}, "the pod's labels"),
+    "labels of no pod": (Match(pod_labels=(("tier", _globs("gold")),)), {"issued_to": ""}, ""),
+    "labels in another cluster": (
+        Match(clusters=_globs("far"), pod_labels=(("tier", _globs("gold")),)),
+        {"cluster": "near"},
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", QUESTIONS)
+def test_what_a_certificate_does_not_tell(case: str) -> None:
+    """To fall through to the next rule would be another decision than the token's; what comes first decides first."""
+    match, known, asked = QUESTIONS[case]
+    grant = Grant(CALLER.identity, replace(BY_CERTIFICATE, **known))
+    router = Router([_route("first", match), _route("rest", Match())])
+    if not asked:
+        assert router.open_question(grant) == ""
+        assert router.route(grant, "").name in ("first", "rest")
+        return
+    told = f"route 'first' looks at {asked}, which is not known of this one; a token tells"
+    assert router.open_question(grant) == told
+    with pytest.raises(AuthenticationFailed, match=f"client certificate: {told}"):
+        router.route(grant, "")
+    assert Router([_route("rest", Match()), _route("first", match)]).open_question(grant) == ""
+
+
+def test_a_named_signer_asks_no_less() -> None:
+    """The authenticator does not hear which signer is named; the router does."""
+    match = Match(clusters=_globs("far"), cert_signers=frozenset({"x"}))
+    other = Match(cert_signers=frozenset({"x"}))
+    router = Router([_route("first", match), _route("next", other), _route("r", Match())])
+    grant = Grant(CALLER.identity, BY_CERTIFICATE)
+    assert router.route(grant, "").name == "r"
+    with pytest.raises(AuthenticationFailed, match="route 'first' looks at the cluster"):
+        router.route(grant, "x")
+
+
+def test_tokens_leave_no_question() -> None:
+    """Without a pod, labels do not hold; that is known."""
+    match = Match(pod_labels=(("tier", _globs("gold")),))
+    assert Router([_route("first", match)]).open_question(Grant(CALLER.identity, replace(CALLER, pod=None))) == ""
