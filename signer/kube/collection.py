@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
 from signer.kube.table import F, Successor, Table
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.watch import Watch
 
 MAX_GONE = 10_000
 MAX_ASKED = 256

@@ -3,9 +3,9 @@
 import logging
 import random
 
+from signer.kube.answer import reason_of
 from signer.kube.api import Answer, ApiUnavailable
 from signer.kube.lease_settings import LeaseSettings
-from signer.kube.watch import reason_of
 
 _log = logging.getLogger("istio_signer.kube.lease")
 CALL_SECONDS = 5.0

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from signer.kube.answer import ApiUnavailable
+from signer.kube.answer import ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
 from signer.kube.collection import GET_SECONDS, Collection
 from signer.kube.table import Table
-from signer.kube.watch import Manifest, reason_of
 
 MAX_NODES_ASKED = 16
 NODE_BYTES = 16 * 1024 * 1024

@@ -9,9 +9,10 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
+from signer.kube.answer import Manifest
 from signer.kube.api import KubeApi
 from signer.kube.remote_secret import Found, found_in, name_of
-from signer.kube.watch import Manifest, Watch
+from signer.kube.watch import Watch
 
 _log = logging.getLogger("istio_signer.kube.remote")
 SELECTOR = "istio/multiCluster=true"

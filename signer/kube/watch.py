@@ -15,11 +15,10 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from signer.core.backoff import pause_after
-from signer.kube.answer import Answer, ApiUnavailable, Silence, Stream
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, Silence, Stream, reason_of
 from signer.kube.api import KubeApi
 
 _log = logging.getLogger("istio_signer.kube.watch")
-Manifest = dict[str, Any]
 PAGE = 500
 LIST_BYTES = 64 * 1024 * 1024
 LINE_BYTES = 4 * 1024 * 1024
@@ -257,11 +256,6 @@ def _success(answer: Answer) -> Manifest:
     if answer.status != 200:
         raise ApiUnavailable(f"HTTP {answer.status}: {reason_of(answer)}")
     return answer.body
-
-
-def reason_of(answer: Answer) -> str:
-    """The API server's reason and message (kind Status), cut and quoted; it names users, verbs and resources."""
-    return f"{answer.body.get('reason', '')!s:.60} {str(answer.body.get('message', ''))[:300]!a}".strip()
 
 
 async def _lines(response: Stream) -> AsyncIterator[bytes]:

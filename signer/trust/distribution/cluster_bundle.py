@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from signer.core.chain import TrustBundle
 from signer.core.ports import Leads
+from signer.kube.answer import Manifest, reason_of
 from signer.kube.api import APPLY, Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.watch import Watch
 from signer.trust.distribution.objects import MANAGER, TRUST_BUNDLE, digest_of, trust_bundle
 
 _log = logging.getLogger("istio_signer.distribution")

@@ -13,8 +13,9 @@ from urllib.parse import quote, urlencode
 
 from signer.core.chain import TrustBundle
 from signer.core.ports import Leads
+from signer.kube.answer import Manifest, reason_of
 from signer.kube.api import APPLY, Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.watch import Watch
 from signer.trust.distribution.ledger import Ledger
 from signer.trust.distribution.objects import MANAGER, Held, config_map, is_ending
 from signer.trust.distribution.tally import Tally

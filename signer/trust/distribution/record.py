@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from signer.core.ports import Clock, Leads
 from signer.core.trust_record import BadRecord, TrustRecord, decode, encode
+from signer.kube.answer import Manifest, reason_of
 from signer.kube.api import Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.watch import Watch
 from signer.trust.bundle import LiveBundle
 
 _log = logging.getLogger("istio_signer.trust")

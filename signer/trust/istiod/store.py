@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from signer.kube.answer import reason_of
 from signer.kube.api import Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Watch, reason_of
+from signer.kube.watch import Watch
 from signer.trust.istiod.secret import Manifest, Place
 
 SECONDS = 5.0
