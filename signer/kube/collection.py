@@ -16,6 +16,7 @@ from urllib.parse import quote
 from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
+from signer.kube.gathering import Gathering
 from signer.kube.table import F, Successor, Table
 from signer.kube.watch import Watch
 
@@ -61,7 +62,7 @@ class Collection(Generic[F]):
         self._waiting: dict[object, set[asyncio.Event]] = {}
         self._asking: Asking[F | None] = Asking(plural, MAX_ASKED)
         self._closed = False
-        self.watch = Watch(api, f"/api/v1/{plural}", {}, self, gather=self._successor, page=PAGE)
+        self.watch = Watch(api, f"/api/v1/{plural}", {}, self, page=PAGE)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -153,14 +154,8 @@ class Collection(Generic[F]):
         except (KeyError, TypeError, ValueError):
             raise ApiUnavailable(f"{self._plural}: the answer is not what was asked for") from None
 
-    def listed(self, objects: list[F]) -> None:
-        """Take all objects in place of what was known. UIDs that are gone meanwhile are found so when asked for."""
-        table = self._table()
-        for fact in objects:
-            table.put(fact)
-        self._replace(table)
-
-    def _successor(self) -> Successor[F]:
+    def gathering(self) -> Gathering:
+        """Take a list into a table beside the one in use. UIDs that are gone by then are found so when asked for."""
         return Successor(self._known, self._table(), self._fact, self._replace)
 
     def _replace(self, table: Table[F]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from signer.kube.answer import Manifest
 from signer.kube.api import KubeApi
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.remote_secret import Found, found_in, name_of
 from signer.kube.watch import Watch
 
@@ -68,8 +69,11 @@ class RemoteSecrets:
         self.settled = asyncio.Event()
         """Set once everything that was listed first has been told."""
 
-    def listed(self, objects: list[Manifest]) -> None:
+    def gathering(self) -> Gathering:
         """Take all secrets, as of now."""
+        return Whole(self._listed)
+
+    def _listed(self, objects: list[Manifest]) -> None:
         self._secrets = {name: found_in(item) for item in objects if (name := name_of(item))}
         self._news.set()
 

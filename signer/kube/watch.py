@@ -11,12 +11,13 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 from signer.core.backoff import pause_after
 from signer.kube.answer import Answer, ApiUnavailable, Manifest, Silence, Stream, reason_of
 from signer.kube.api import KubeApi
+from signer.kube.gathering import Follower
 
 _log = logging.getLogger("istio_signer.kube.watch")
 PAGE = 500
@@ -41,30 +42,6 @@ _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 10.0
 
 
-class Follower(Protocol):
-    """Whoever wants to know. Called on the event loop; must not block and must not raise."""
-
-    def listed(self, objects: list[Any]) -> None:
-        """All objects as of now: what is not among them is gone."""
-        ...
-
-    def changed(self, kind: str, item: Manifest) -> None:
-        """One event: ``ADDED``, ``MODIFIED`` or ``DELETED``."""
-        ...
-
-
-class Gathering(Protocol):
-    """Takes a list page by page: whole objects of a large collection would fill the memory, and stall all else."""
-
-    def add(self, items: list[Manifest]) -> None:
-        """One page."""
-        ...
-
-    def done(self) -> None:
-        """That was all: what has not been among the pages is gone."""
-        ...
-
-
 class Gone(Exception):
     """The server no longer knows the resourceVersion, or tells of a fault: everything must be listed again."""
 
@@ -78,7 +55,6 @@ class Watch:
         selector: Of labels or fields, as query parameters.
         follower: Told of everything.
         restarted: Called whenever the watch has to be opened again after a fault.
-        gather: Begins a list, in place of the follower's ``listed``.
         page: Objects in one answer.
     """
 
@@ -89,11 +65,9 @@ class Watch:
         selector: dict[str, str],
         follower: Follower,
         restarted: Callable[[], None] = lambda: None,
-        gather: Callable[[], Gathering] | None = None,
         page: int = PAGE,
     ) -> None:
         self._api = api
-        self._gather = gather or (lambda: _Whole(follower))
         self._page = page
         self._path = path
         self._selector = selector
@@ -170,7 +144,7 @@ class Watch:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
 
     async def _list(self) -> None:
-        gathering, token = self._gather(), ""
+        gathering, token = self._follower.gathering(), ""
         self.listing_since = self.listing_since or time.monotonic()
         self.fault = self.fault or f"{self._path}: it is being listed again"
         while True:
@@ -234,20 +208,6 @@ class Watch:
         if kind != "BOOKMARK":
             self._follower.changed(kind, item)
         self._version = str(version or self._version)
-
-
-class _Whole:
-    """All of a list at once."""
-
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
-        self._items: list[Manifest] = []
-
-    def add(self, items: list[Manifest]) -> None:
-        self._items += items
-
-    def done(self) -> None:
-        self._follower.listed(self._items)
 
 
 def _success(answer: Answer) -> Manifest:

@@ -11,6 +11,7 @@ from signer.core.chain import TrustBundle
 from signer.core.ports import Leads
 from signer.kube.answer import Manifest, reason_of
 from signer.kube.api import APPLY, Answer, ApiUnavailable, KubeApi
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from signer.trust.distribution.objects import MANAGER, TRUST_BUNDLE, digest_of, trust_bundle
 
@@ -48,6 +49,10 @@ class ClusterBundle:
             group.create_task(watch.run())
             await watch.synced.wait()
             group.create_task(self._keep(path, f"{GROUP}/{version}"))
+
+    def gathering(self) -> Gathering:
+        """Take a list."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[Manifest]) -> None:
         """What there is, from the watch."""

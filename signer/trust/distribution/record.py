@@ -14,6 +14,7 @@ from signer.core.ports import Clock, Leads
 from signer.core.trust_record import BadRecord, TrustRecord, decode, encode
 from signer.kube.answer import Manifest, reason_of
 from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from signer.trust.bundle import LiveBundle
 
@@ -111,6 +112,10 @@ class SharedRecord:
             group.create_task(watch.run())
             await watch.synced.wait()
             group.create_task(self._keep())
+
+    def gathering(self) -> Gathering:
+        """Take a list."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[Manifest]) -> None:
         """What there is, from the watch."""

@@ -9,6 +9,7 @@ import pytest
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.collection import MAX_ASKED, MAX_GONE, Vanished
 from signer.kube.pods import Account, Pods, account_of, pod_of
+from tests.support.listing import list_into
 from tests.support.waiting import settle
 
 NOW = 1_000.0
@@ -119,13 +120,23 @@ def test_two_of_one_account_on_a_node(pods: Pods) -> None:
     pods.changed("DELETED", manifest("cart-1", "uid-1"))
     assert not pods.runs_on(*PLACE, NOW)
     pods.changed("ADDED", manifest())
-    pods.listed([])
+    list_into(pods, [])
     assert not pods.runs_on(*PLACE, NOW)
+
+
+def test_a_list_counts_once_it_is_whole(pods: Pods) -> None:
+    """Page by page, beside what is known; what is not among the pages is gone, and one that was given up is nothing."""
+    list_into(pods, [manifest("cart-0", "uid-0")], [manifest("cart-1", "uid-1")])
+    gathering = pods.gathering()
+    gathering.add([manifest("cart-2", "uid-2")])
+    assert (len(pods), pods.get("shop", "cart-2")) == (2, None)
+    list_into(pods, [], [manifest("cart-1", "uid-1")])
+    assert [pods.get("shop", f"cart-{n}") is not None for n in range(3)] == [False, True, False]
 
 
 async def test_a_known_pod_costs_no_question(pods: Pods, api: FakeApi) -> None:
     """From the list."""
-    pods.listed([pod_of(manifest())])
+    list_into(pods, [manifest()])
     assert (await pods.resolve("shop", "cart-0", "uid-0")).node == "node-0"
     assert api.asked == []
 
@@ -186,7 +197,7 @@ async def test_a_list_wakes_who_waits(pods: Pods) -> None:
     """As events do."""
     placed = asyncio.create_task(pods.comes_to(*PLACE, NOW, 5.0))
     await settle()
-    pods.listed([pod_of(manifest())])
+    list_into(pods, [manifest()])
     assert await placed
 
 

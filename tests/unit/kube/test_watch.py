@@ -12,6 +12,7 @@ from aiohttp import web
 
 from signer.kube import watch as watching
 from signer.kube.api import connect
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from tests.support.kubeconfig import kubeconfig
 
@@ -71,6 +72,10 @@ class Notes:
     """A follower that remembers."""
 
     told: list[str] = field(default_factory=list)
+
+    def gathering(self) -> Gathering:
+        """Nothing is told before the list is whole."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[dict[str, Any]]) -> None:
         """All objects."""
