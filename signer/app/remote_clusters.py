@@ -37,14 +37,11 @@ class RemoteClusters:
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def added(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        """Connect; until that is done, its callers are told to try again."""
+    def wanted(self, cluster_id: str, config: Mapping[str, Any]) -> None:
+        """Connect, or connect anew. Until that is done, what there is stays; where there is nothing, its callers are
+        told to try again."""
         if not self._closed:
             self._remote(cluster_id).want(config)
-
-    def changed(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        """Connect anew; until that is done, what there is stays."""
-        self.added(cluster_id, config)
 
     def removed(self, cluster_id: str) -> None:
         """Forget it at once: its callers' credentials are bad from now on."""
