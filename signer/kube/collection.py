@@ -7,12 +7,12 @@ the watch does not know yet is waited for a moment and then asked for, so that a
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
+from signer.core.recent import Recent
 from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
@@ -58,7 +58,7 @@ class Collection(Generic[F]):
         self._patience = patience
         self._table = table
         self._known = table()
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone: Recent[str, None] = Recent(MAX_GONE)
         self._waiting: dict[object, set[asyncio.Event]] = {}
         self._asking: Asking[F | None] = Asking(plural, MAX_ASKED)
         self._closed = False
@@ -137,7 +137,7 @@ class Collection(Generic[F]):
         # With the uid: an answer from before another one of the name was made says nothing of that.
         found = await self._asking.ask((namespace, name, uid), lambda: self._read(namespace, name))
         if found is None or found.uid != uid:
-            self._bury(uid)
+            self._gone.put(uid, None)
             raise Vanished(f"{self._plural}: there is no {name[:80]!a} with this uid")
         self.watch.restart(f"{self._plural} have changed")
         return found
@@ -168,17 +168,12 @@ class Collection(Generic[F]):
         fact = self._fact(item)
         if kind == "DELETED":
             self._known.remove(fact.namespace, fact.name)
-            self._bury(fact.uid)
+            self._gone.put(fact.uid, None)
         else:
             self._known.put(fact)
-            self._gone.pop(fact.uid, None)
+            self._gone.forget(fact.uid)
         for key in ((fact.namespace, fact.name), *self._keys(fact)):
             _wake(self._waiting.get(key, ()))
-
-    def _bury(self, uid: str) -> None:
-        self._gone[uid] = None
-        if len(self._gone) > MAX_GONE:
-            self._gone.popitem(last=False)
 
     def _keys(self, fact: F) -> tuple[object, ...]:
         """More keys whose waiters an object wakes."""

@@ -214,7 +214,7 @@ def test_while_all_is_listed_nothing_is_heard(pods: Pods) -> None:
 def test_the_memory_of_what_is_gone_is_bounded(pods: Pods) -> None:
     """The oldest go first."""
     for number in range(MAX_GONE + 5):
-        pods._bury(str(number))
+        pods.changed("DELETED", manifest(uid=str(number)))
     assert (len(pods._gone), "4" in pods._gone, "5" in pods._gone) == (MAX_GONE, False, True)
 
 
