@@ -135,7 +135,7 @@ class Pods(Collection[Pod]):
     async def comes_to(self, node: str, namespace: str, service_account: str, now: float, seconds: float) -> bool:
         """Wait ``seconds`` at most until ``runs_on`` holds."""
         key = (node, namespace, service_account)
-        return bool(await self.until(key, lambda: self.runs_on(*key, now) or None, seconds))
+        return bool(await self._waiters.until(key, lambda: self.runs_on(*key, now) or None, seconds))
 
     async def are_on(self, node: str, namespace: str, service_account: str, now: float) -> bool:
         """Ask the API server what ``runs_on`` tells from memory, for when that is about to be a refusal.

@@ -190,7 +190,7 @@ async def test_a_lagging_watch_is_waited_for(api: FakeApi) -> None:
     assert not placed.done()
     pods.changed("MODIFIED", manifest())
     assert await placed
-    assert (api.asked, pods._waiting) == ([], {})
+    assert (api.asked, pods._waiters._of) == ([], {})
 
 
 async def test_a_list_wakes_who_waits(pods: Pods) -> None:
