@@ -10,7 +10,7 @@ from signer.core.chain import fingerprint
 from signer.core.parsing import parse_certificates
 from signer.kube.answer import ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
-from signer.kube.watch import LIST_BYTES
+from signer.kube.listing import LIST_BYTES
 from signer.trust.distribution.distributor import DistributionPlan
 from signer.trust.distribution.objects import KEY, is_ending
 from signer.trust.rotation.store import StoreUnusable
