@@ -15,9 +15,10 @@ from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent
 from signer.core.spec import BackendContext
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
 from signer.kube.gathering import Gathering, Whole
+from signer.kube.no_cluster import NoCluster
 from signer.kube.watch import Watch
 
 _log = logging.getLogger("istio_signer.backend.kube_requests")

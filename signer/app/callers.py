@@ -17,8 +17,9 @@ from signer.authz.ambient import NodeProxies
 from signer.config.model import Cluster, Config
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 from signer.observe.health import Note
 from signer.trust.bundle import LiveBundle
 

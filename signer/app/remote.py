@@ -12,8 +12,8 @@ from signer.authn.clusters import ByCluster
 from signer.authn.token_review import PATH
 from signer.config.model import Cluster
 from signer.config.positions import read_yaml
-from signer.kube.answer import reason_of
-from signer.kube.api import ApiUnavailable, KubeApi
+from signer.kube.answer import ApiUnavailable, reason_of
+from signer.kube.api import KubeApi
 from signer.kube.remote_secrets import RemoteSecrets, watch_secrets
 from signer.observe.health import Note
 

@@ -11,7 +11,8 @@ from typing import Any
 from signer.app.live_cluster import BuiltCluster, Live
 from signer.app.remote_cluster import BUILD_SECONDS, Remote
 from signer.authn.clusters import ByCluster
-from signer.kube.api import KubeApi, connect_with
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect_with
 from signer.observe.health import Note
 
 __all__ = ["Build", "BuiltCluster", "Connect", "RemoteClusters"]

@@ -3,8 +3,7 @@
 import logging
 import random
 
-from signer.kube.answer import reason_of
-from signer.kube.api import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable, reason_of
 from signer.kube.lease_settings import LeaseSettings
 
 _log = logging.getLogger("istio_signer.kube.lease")

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 
 from signer.core.chain import TrustBundle
 from signer.core.ports import Leads
-from signer.kube.answer import Manifest, reason_of
-from signer.kube.api import APPLY, Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.api import APPLY, KubeApi
 from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from signer.trust.distribution.ledger import Ledger

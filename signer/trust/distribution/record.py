@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from signer.core.ports import Clock, Leads
 from signer.core.trust_record import BadRecord, TrustRecord, decode, encode
-from signer.kube.answer import Manifest, reason_of
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.api import KubeApi
 from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from signer.trust.bundle import LiveBundle

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from signer.kube.answer import reason_of
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable, reason_of
+from signer.kube.api import KubeApi
 from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from signer.trust.istiod.secret import Manifest, Place

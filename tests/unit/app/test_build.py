@@ -12,7 +12,7 @@ from signer.config.model import BackendSection, Cluster, Config, RouteSection, S
 from signer.core.events import NoMeter
 from signer.core.types import ServerNames
 from signer.issue.guard import Guarded, GuardPolicy
-from signer.kube.connect import NoCluster
+from signer.kube.no_cluster import NoCluster
 from tests.support.clock import FakeClock
 from tests.support.fakes import FakeBackend
 

@@ -13,7 +13,8 @@ from signer.app.remote_cluster import BUILD_SECONDS
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
-from signer.kube.api import ApiUnavailable, NoCluster
+from signer.kube.answer import ApiUnavailable
+from signer.kube.no_cluster import NoCluster
 from tests.support.fakes import FakeAuthenticator, credentials
 from tests.support.virtual_time import run
 from tests.support.waiting import give_up, settle

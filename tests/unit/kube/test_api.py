@@ -8,9 +8,11 @@ from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
 from signer.kube import api
+from signer.kube import connect as connecting
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 from tests.support.kubeconfig import kubeconfig
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -100,8 +102,8 @@ async def test_credentials_that_hang_are_given_up_and_the_old_stay(
 
 
 async def test_a_connection_that_cannot_be_opened_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "OPEN_SECONDS", 0.05)
-    monkeypatch.setattr(api, "open_client", _hang)
+    monkeypatch.setattr(connecting, "OPEN_SECONDS", 0.05)
+    monkeypatch.setattr(connecting, "open_client", _hang)
     async with asyncio.timeout(5.0):
         with pytest.raises(NoCluster, match=r"could not be read within 0\.05 s"):
             await connect(tmp_path / "k")

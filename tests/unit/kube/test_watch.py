@@ -12,7 +12,7 @@ from aiohttp import web
 
 from signer.kube import event_stream
 from signer.kube import watch as watching
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from tests.support.kubeconfig import kubeconfig
