@@ -112,7 +112,7 @@ def aliases_of(config: Config) -> dict[str, str]:
 
 async def _connect(index: int, cluster: Cluster, opened: AsyncExitStack) -> KubeApi:
     try:
-        api = await connect(cluster.kubeconfig, cluster.context)
+        api = await connect(cluster.kubeconfig, cluster.context, cluster.id)
     except NoCluster as error:
         raise type(error)(f"clusters.{index}.kubeconfig: {error}") from None
     opened.push_async_callback(api.close)

@@ -18,7 +18,7 @@ from signer.observe.health import Note
 __all__ = ["Build", "BuiltCluster", "Connect", "RemoteClusters"]
 
 Build = Callable[[str, KubeApi], Awaitable[BuiltCluster]]
-Connect = Callable[[Mapping[str, Any]], Awaitable[KubeApi]]
+Connect = Callable[[Mapping[str, Any], str], Awaitable[KubeApi]]
 
 
 class RemoteClusters:
@@ -27,7 +27,7 @@ class RemoteClusters:
     Args:
         clusters: Where judges are put.
         build: Makes a cluster's judge from its id and its connection.
-        connect: Opens a connection by a decoded kubeconfig.
+        connect: Opens a connection by a decoded kubeconfig; told the cluster's id for the log.
     """
 
     def __init__(self, clusters: ByCluster, build: Build, connect: Connect = connect_with) -> None:
@@ -82,7 +82,7 @@ class RemoteClusters:
 
     async def _open(self, cluster_id: str, config: Mapping[str, Any]) -> Live:
         async with AsyncExitStack() as opened, asyncio.timeout(BUILD_SECONDS):
-            api = await self._connect(config)
+            api = await self._connect(config, cluster_id)
             opened.push_async_callback(api.close)
             built = await self._build(cluster_id, api)
             opened.push_async_callback(built.close)

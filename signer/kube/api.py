@@ -33,12 +33,15 @@ class KubeApi:
     """One API server. Every call has a time-out in seconds; none is retried here.
 
     Args:
+        client: The first client.
         open_client: Makes a client from the credentials as they are now.
-        client: The first one.
+        name: The cluster's id, for the log; empty where it has none.
     """
 
-    def __init__(self, client: ApiClient, open_client: Callable[[], Awaitable[ApiClient]]) -> None:
+    def __init__(self, client: ApiClient, open_client: Callable[[], Awaitable[ApiClient]], name: str = "") -> None:
         self._client = client
+        self.label = f"cluster {name!a}: " if name else ""
+        """What a line of the log about it begins with: several clusters would give equal lines."""
         self._open_client = open_client
         self._opened = time.monotonic()
 
@@ -125,10 +128,11 @@ class KubeApi:
             async with asyncio.timeout(OPEN_SECONDS):
                 old, self._client = self._client, await self._open_client()
         except NoCluster as error:
-            _log.error("the API server's credentials cannot be read again: %s", error)
+            _log.error("%sthe API server's credentials cannot be read again: %s", self.label, error)
             return
         except TimeoutError:
-            _log.error("the API server's credentials could not be read again within %g s; the old stay", OPEN_SECONDS)
+            late = "%sthe API server's credentials could not be read again within %g s; the old stay"
+            _log.error(late, self.label, OPEN_SECONDS)
             return
         await old.close()  # type: ignore[no-untyped-call]
 

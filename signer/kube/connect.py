@@ -25,12 +25,13 @@ from signer.kube.no_cluster import NoCluster, NotInPod
 MAX_CONNECTIONS = 1000
 
 
-async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeApi:
+async def connect(kubeconfig: Path | None, context: str | None = None, name: str = "") -> KubeApi:
     """Open a connection; nothing is sent yet.
 
     Args:
         kubeconfig: A kubeconfig file; None means the pod's own service account.
         context: A context of that file; None means its current one.
+        name: The cluster's id, for the log.
 
     Raises:
         NoCluster: The file is unusable or cannot be read in time, or this process does not run in a pod.
@@ -40,14 +41,15 @@ async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeAp
         return await open_client(kubeconfig, context)
 
     where = kubeconfig or "the pod's service account"
-    return await _connected(opened, f"{where}: ", ": does its volume hang, or a command that it runs?")
+    return await _connected(opened, name, f"{where}: ", ": does its volume hang, or a command that it runs?")
 
 
-async def connect_with(config: Mapping[str, Any]) -> KubeApi:
+async def connect_with(config: Mapping[str, Any], name: str = "") -> KubeApi:
     """Open a connection by a kubeconfig that somebody else wrote, as Istio's remote secrets are; nothing is sent yet.
 
     Args:
         config: Decoded. Its credentials stay as they are for as long as the connection: nobody can read them again.
+        name: The cluster's id, for the log.
 
     Raises:
         NoCluster: It is unusable, says what it must not (``signer.kube.foreign_kubeconfig``), or cannot be loaded in
@@ -57,16 +59,16 @@ async def connect_with(config: Mapping[str, Any]) -> KubeApi:
     async def opened() -> ApiClient:
         return await open_client_from(config)
 
-    return await _connected(opened, "the kubeconfig ", "")
+    return await _connected(opened, name, "the kubeconfig ", "")
 
 
-async def _connected(opened: Callable[[], Awaitable[ApiClient]], what: str, hint: str) -> KubeApi:
+async def _connected(opened: Callable[[], Awaitable[ApiClient]], name: str, what: str, hint: str) -> KubeApi:
     try:
         async with asyncio.timeout(OPEN_SECONDS):
             client = await opened()
     except TimeoutError:
         raise NoCluster(f"{what}could not be read within {OPEN_SECONDS:g} s{hint}") from None
-    return KubeApi(client, opened)
+    return KubeApi(client, opened, name)
 
 
 async def open_client(kubeconfig: Path | None, context: str | None) -> ApiClient:

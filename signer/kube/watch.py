@@ -119,7 +119,7 @@ class Watch:
             self.broken_since = time.monotonic()
         if self.fault != self._told:
             self._told = self.fault
-            _log.warning("watch of %s; it is tried again", self.fault)
+            _log.warning("watch of %s%s; it is tried again", self._api.label, self.fault)
         self._failures += 1
         self._restarted()
         await asyncio.sleep(pause_after(self._failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing

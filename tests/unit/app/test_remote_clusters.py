@@ -41,12 +41,14 @@ class Scene:
         self.events: list[str] = []
         self.faults: dict[str, list[BaseException]] = {}
         self.attempts: list[float] = []
+        self.named: list[str] = []
         self.held: set[str] = set()
         self.noted = False
         self.work: Callable[[], Coroutine[Any, Any, None]] | None = None
 
-    async def connect(self, config: Mapping[str, Any]) -> Api:
+    async def connect(self, config: Mapping[str, Any], name: str) -> Api:
         label = config["v"]
+        self.named.append(name)
         self.attempts.append(asyncio.get_running_loop().time())
         if label in self.held:
             await asyncio.sleep(HOUR)
@@ -129,6 +131,7 @@ def test_a_failing_connection_is_tried_with_growing_pauses(caplog: pytest.LogCap
         scene.remotes.wanted("west", {"v": "good"})
         await settle()
         assert await scene.judged("west") == "good"
+        assert scene.named == ["east", "west"], "so that the log says where"
         assert await scene.judged("east") == "cluster 'east' cannot be asked: users.0.user.exec: no"
         assert scene.notes()[0] == (False, "cluster east: not connected; users.0.user.exec: no")
         await asyncio.sleep(HOUR)

@@ -88,7 +88,7 @@ async def test_credentials_that_hang_are_given_up_and_the_old_stay(
 ) -> None:
     """Who has no deadline of its own would wait for ever."""
     runner = await _serve(far)
-    connection = await connect(kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old"))
+    connection = await connect(kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old"), name="east")
     monkeypatch.setattr(api, "RENEW_SECONDS", 0.0)
     monkeypatch.setattr(api, "OPEN_SECONDS", 0.05)
     monkeypatch.setattr(connection, "_open_client", _hang)
@@ -96,7 +96,24 @@ async def test_credentials_that_hang_are_given_up_and_the_old_stay(
         assert (await connection.post(PATH, {}, 5)).status == 401
         assert (await connection.post(PATH, {}, 5)).status == 401
     assert far.seen == ["Bearer old", "Bearer old"]
-    assert "could not be read again within 0.05 s" in caplog.text
+    assert "cluster 'east': the API server's credentials could not be read again within 0.05 s" in caplog.text
+    await connection.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("name", "told"), [("", "the API"), ("east", "cluster 'east': the API")])
+async def test_credentials_that_are_gone_are_told_with_their_cluster(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, told: str
+) -> None:
+    """Where there is one to be told from others; the old ones stay."""
+    monkeypatch.setattr(api, "RENEW_SECONDS", 0.0)
+    runner = await _serve(far)
+    path = kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old")
+    connection = await connect(path, name=name)
+    path.unlink()
+    assert (await connection.post(PATH, {}, 5)).status == 401
+    (record,) = caplog.records
+    assert record.getMessage() == f"{told} server's credentials cannot be read again: {path}: no such file"
     await connection.close()
     await runner.cleanup()
 

@@ -120,7 +120,7 @@ async def scene(far: Far, tmp_path: Path) -> AsyncIterator[Callable[[], Scene]]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    api = await connect(kubeconfig(tmp_path / "kubeconfig", server, "token"))
+    api = await connect(kubeconfig(tmp_path / "kubeconfig", server, "token"), name="east")
     tasks: list[asyncio.Task[None]] = []
 
     def begin() -> Scene:
@@ -176,6 +176,8 @@ async def test_a_fault_is_told_and_tried_again_with_pauses(
     await at.until(lambda: len(at.restarts) == 3)
     assert ("HTTP 403" in at.watch.fault, at.watch.broken_since is None) == (True, False)
     assert caplog.text.count("HTTP 403") == 1, "the same fault is told once"
+    assert f"watch of cluster 'east': {PATH}: HTTP 403: Forbidden 'no'; it is tried again" in caplog.text
+    assert "east" not in at.watch.fault, "whoever shows it says so"
     far.list_status = 200
     await at.until(lambda: at.watch.broken_since is None)
 
