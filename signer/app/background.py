@@ -28,7 +28,7 @@ async def keep_running(whose: str, run: Callable[[], Coroutine[Any, Any, None]])
         started = loop.time()
         await _run_once(whose, run)
         failures = 0 if loop.time() - started > _LAST_PAUSE else failures + 1
-        await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
+        await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311
 
 
 async def _run_once(whose: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -32,7 +32,8 @@ class Callers:
         authenticator: Of all clusters.
         proxies: Who may act for others, by cluster.
         services: What follows the clusters, by name; to be run while the server runs.
-        synced: Waits until the local cluster's objects are known.
+        synced: Each is set once something is known for the first time: the objects of a configured cluster that are
+            followed, its issuer, the remote secrets.
         notes: Lines of the verbose report.
         followed: What is known from watches, of all clusters.
         closers: What must be closed at the end.

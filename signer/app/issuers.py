@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
-from signer.authn.jwk_set import KeySet
+from signer.authn.key_set import KeySet
 from signer.config.model import Cluster, Issuer
 from signer.core.backoff import pause_after
 from signer.core.ports import Clock
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi
 from signer.kube.oidc import RemoteJwks, fetch_issuer, fetch_jwks
+from signer.observe.health import Note
 
 _log = logging.getLogger("istio_signer.tokens")
 # An API server gets another issuer by a restart with other flags; for so long are its new tokens refused.
@@ -37,12 +38,12 @@ class Issuers:
         self._cluster = cluster.id
         self._api = api
         self._timeout = timeout
-        self._own = KeySet(partial(fetch_jwks, api, timeout), clock)
+        self._own = KeySet(f"cluster {cluster.id}", partial(fetch_jwks, api, timeout), clock)
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = [self._own.close]
         self._keys: MutableMapping[str, KeySet] = {i.issuer: self._keys_of(i, clock) for i in cluster.issuers}
         self.known = asyncio.Event()
         """Set once there is an issuer to accept."""
-        self.fault = ""
+        self._fault = ""
         if self._keys:
             self.known.set()
 
@@ -55,7 +56,7 @@ class Issuers:
         if issuer.jwks_uri is None:
             return self._own
         remote = RemoteJwks(issuer.jwks_uri, self._timeout, issuer.ca_file)
-        keys = KeySet(remote.fetch, clock)
+        keys = KeySet(f"cluster {self._cluster}, issuer {issuer.issuer[:200]}", remote.fetch, clock)
         self._closers += [keys.close, remote.close]
         return keys
 
@@ -67,7 +68,8 @@ class Issuers:
                 failures = 0
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
-                await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
+                pause = pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random())  # noqa: S311  spreads calls
+                await asyncio.sleep(pause)
                 failures += 1
 
     async def _learn(self) -> bool:
@@ -81,14 +83,20 @@ class Issuers:
             if len(self._keys) > _MAX_LEARNT:
                 del self._keys[next(iter(self._keys))]
             _log.info("cluster %s: tokens of issuer %s are judged offline", self._cluster, ascii(issuer)[:200])
-        self.fault = ""
+        self._fault = ""
         self.known.set()
         return True
 
     def _failed(self, fault: str) -> None:
-        if fault != self.fault:
+        if fault != self._fault:
             _log.warning("cluster %s: its issuer cannot be learnt: %s; it is tried again", self._cluster, fault)
-        self.fault = fault
+        self._fault = fault
+
+    def notes(self) -> list[Note]:
+        """Say what is wrong, with the API server's word or with anybody's keys, for the health report."""
+        learning = f"issuer of cluster {self._cluster}: {self._fault}" if self._fault else ""
+        faults = [learning, *(keys.fault for keys in dict.fromkeys(self._keys.values()))]
+        return [Note(False, fault) for fault in faults if fault]
 
     async def close(self) -> None:
         """Stop fetching."""

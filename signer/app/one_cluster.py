@@ -86,7 +86,7 @@ class Parts:
 
 def authenticator_of(cluster: Cluster, api: KubeApi, parts: Parts) -> Authenticator:
     """One cluster's: its judge, its pods where somebody acts for them, and the labels of callers' pods."""
-    trusted = parts.config.ambient.trusted_node_accounts
+    trusted = trusted_in(cluster, parts.config)
     offline = cluster.tokens == "offline"
     pods = Pods(api) if trusted or offline else None
     if pods is not None:
@@ -124,7 +124,7 @@ def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts:
     issuers = Issuers(cluster, api, parts.config.authentication.timeout.total_seconds(), parts.clock)
     if not cluster.issuers:
         parts.services[f"issuer-{cluster.id}"] = issuers.run
-    parts.add_notes(lambda: [Note(False, f"issuer of cluster {cluster.id}: {issuers.fault}")] if issuers.fault else [])
+    parts.add_notes(issuers.notes)
     parts.synced.append(issuers.known)
     parts.opened.push_async_callback(issuers.close)
     domain, audiences = domain_of(cluster, parts.config), _audiences(cluster, parts.config)
@@ -135,6 +135,12 @@ def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts:
 def domain_of(cluster: Cluster, config: Config) -> TrustDomain:
     """The trust domain of a cluster's callers: its own, or the mesh's."""
     return TrustDomain(cluster.trust_domain or config.trust_domain)
+
+
+def trusted_in(cluster: Cluster, config: Config) -> list[str]:
+    """The node proxies that may act for others in a cluster: those named for it, or the mesh's."""
+    own = cluster.trusted_node_accounts
+    return config.ambient.trusted_node_accounts if own is None else own
 
 
 def _audiences(cluster: Cluster, config: Config) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from signer.app.one_cluster import Parts, authenticator_of
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
-from signer.authn.token_review import PATH
+from signer.authn.token_review import try_review
 from signer.config.model import Cluster
 from signer.config.positions import read_yaml
 from signer.kube.answer import ApiUnavailable, reason_of
@@ -57,7 +57,8 @@ def _built(cluster_id: str, api: KubeApi, parts: Parts, in_use: dict[str, Parts]
     """One cluster on parts of its own, so that it can be closed alone. The new one takes the old one's place."""
     opened = AsyncExitStack()
     own = parts.anew(opened)
-    cluster = Cluster(id=cluster_id, tokens=parts.config.remote_secrets.tokens)
+    given = parts.config.remote_secrets
+    cluster = Cluster(id=cluster_id, tokens=given.tokens, trusted_node_accounts=given.trusted_node_accounts)
     authenticator = authenticator_of(cluster, api, own)
 
     def take_over() -> None:
@@ -91,9 +92,8 @@ async def _ready(cluster: Cluster, api: KubeApi, own: Parts) -> None:
 
 
 async def _reviews(api: KubeApi, timeout: float) -> None:
-    """Have nobody's token reviewed: the API server is there, knows us, and lets us ask."""
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "nobody"}}
-    answer = await api.post(PATH, body, timeout)
+    """The API server is there, knows us, and lets us ask."""
+    answer = await try_review(api, timeout)
     if answer.status not in (200, 201):
         raise ApiUnavailable(f"TokenReview: HTTP {answer.status}: {reason_of(answer)}")
 

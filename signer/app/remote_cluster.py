@@ -115,7 +115,7 @@ class Remote:
             told = fault
             self._complain(fault)
             failures += 1
-            await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
+            await asyncio.sleep(pause_after(failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311
 
     async def _attempt(self, step: Callable[[], Awaitable[T]]) -> tuple[T | None, str]:
         """What it gives, or why not."""

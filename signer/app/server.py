@@ -28,7 +28,8 @@ async def serve(server: Server, stop: asyncio.Event, ready_file: Path | None = N
     Args:
         server: The parts.
         stop: Set by a signal.
-        ready_file: Gets a JSON object with ``grpc_port``, ``http_port`` and ``pid`` once requests can come.
+        ready_file: Gets a JSON object with ``grpc_port``, ``http_port``, ``pid`` and, with ``listen.mtls``,
+            ``mtls_port`` once requests can come.
 
     Raises:
         ExceptionGroup: A root service ended or failed, or a port cannot be bound.

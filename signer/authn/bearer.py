@@ -1,16 +1,16 @@
-"""Bearer tokens: a short memory of good verdicts, then shape, then the judge, asked once per token at a time."""
+"""Bearer tokens: their shape, then a short memory of good verdicts, then the judge, asked once per token at a time."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
-from signer.authn.shape import MAX_TOKEN_CHARS, UnverifiedToken, check_shape
-from signer.core.errors import AuthenticationFailed, Overloaded
+from signer.authn.shape import UnverifiedToken, shaped
+from signer.core.errors import Overloaded
 from signer.core.ports import Clock
+from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials
 
 MAX_VERDICTS = 10_000
@@ -30,6 +30,7 @@ class Judge(Protocol):
         Raises:
             AuthenticationFailed: The token is bad.
             AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many wait for somebody whom it asks.
         """
         ...
 
@@ -66,7 +67,7 @@ class BearerAuthenticator:
         self._policy = policy
         self._clock = clock
         self._count = count
-        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._verdicts: Recent[bytes, _Verdict] = Recent(MAX_VERDICTS)
         self._under_way: dict[bytes, asyncio.Task[Caller]] = {}
         self._places = asyncio.Semaphore(policy.concurrency)
 
@@ -78,18 +79,20 @@ class BearerAuthenticator:
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many tokens are being judged.
         """
-        if credentials.bearer is None:
-            raise AuthenticationFailed("the call carries no bearer token")
-        token = credentials.bearer.reveal()
-        key = sha256(token[: MAX_TOKEN_CHARS + 1].encode("utf-8", "surrogatepass")).digest()
+        return await self.judge(*shaped(credentials, self._policy.audiences, self._clock, self._count))
+
+    async def judge(self, token: str, unverified: UnverifiedToken) -> Caller:
+        """Prove the caller of a token whose shape has been checked.
+
+        Raises:
+            AuthenticationFailed: It is bad.
+            AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many tokens are being judged.
+        """
+        key = sha256(token.encode()).digest()
         known = self._recall(key)
         if known is not None:
             return known
-        try:
-            unverified = check_shape(token, self._policy.audiences, self._clock.now())
-        except AuthenticationFailed:
-            self._count("shape")
-            raise
         return await self._ask(key, token, unverified)
 
     def _recall(self, key: bytes) -> Caller | None:
@@ -98,7 +101,7 @@ class BearerAuthenticator:
             return None
         ended = verdict.expires is not None and verdict.expires <= self._clock.now()
         if ended or verdict.until <= self._clock.monotonic():
-            del self._verdicts[key]
+            self._verdicts.forget(key)
             return None
         self._count("cached")
         return verdict.caller
@@ -127,7 +130,7 @@ class BearerAuthenticator:
             caller = await self._judge.judge(token)
         finally:
             self._places.release()
-        self._remember(key, _Verdict(caller, self._until(), unverified.expires))
+        self._verdicts.put(key, _Verdict(caller, self._until(), unverified.expires))
         return caller
 
     async def _turn(self) -> None:
@@ -140,11 +143,6 @@ class BearerAuthenticator:
 
     def _until(self) -> float:
         return self._clock.monotonic() + min(self._policy.cache_seconds, MAX_CACHE_SECONDS)
-
-    def _remember(self, key: bytes, verdict: _Verdict) -> None:
-        self._verdicts[key] = verdict
-        if len(self._verdicts) > MAX_VERDICTS:
-            self._verdicts.popitem(last=False)
 
     async def close(self) -> None:
         """Stop asking."""

@@ -3,7 +3,8 @@
 Source: istio: security/pkg/server/ca/authenticate, and pilot/pkg/bootstrap, where the authenticators are listed.
 """
 
-from signer.authn.client_cert import ClientCertificates, Proofs
+from signer.authn.client_cert import ClientCertificates
+from signer.authn.proofs import Proofs
 from signer.core.errors import AuthenticationFailed
 from signer.core.ports import Authenticator
 from signer.core.types import Caller, Credentials
@@ -29,6 +30,7 @@ class ByProof:
         Raises:
             AuthenticationFailed: Nothing that it shows proves it.
             AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many are being judged.
         """
         if not credentials.chain:
             return await self._by_token(credentials)

@@ -6,7 +6,6 @@ Sources: RFC 5280 sections 4.2 and 6.1; the X509-SVID standard, sections 2-5; is
 authenticate/cert_authenticator.go, which looks at the names alone.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,11 +15,13 @@ from cryptography import x509
 
 from signer.authn.client_leaf import identity_of, value_of
 from signer.authn.origins import Origin, Origins
+from signer.authn.proofs import Proofs as Proofs
 from signer.core.chain import TrustBundle
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, ChainRejected
 from signer.core.identity import SpiffeId, TrustDomain
 from signer.core.parsing import UNPARSABLE, parse_certificates
 from signer.core.ports import Clock
+from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials, IssuedChain
 from signer.core.validity import Window
 from signer.core.verify import Path, prove_path
@@ -29,7 +30,6 @@ METHOD = "client-certificate"
 MAX_CERTIFICATES = 8
 MAX_CHAIN_BYTES = 64 * 1024
 MAX_PROVEN_CHAINS = 1024
-MAX_PROOFS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +47,6 @@ class CertificatePolicy:
     trust_domain: TrustDomain
     cluster: str
     max_age: timedelta | None = None
-
-
-class Proofs:
-    """When each identity was last proven by a token; remembers ``MAX_PROOFS`` of them, the latest."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._times: OrderedDict[SpiffeId, float] = OrderedDict()
-
-    def proven(self, identity: SpiffeId) -> None:
-        """Note that a token has proven an identity just now."""
-        self._times[identity] = self._clock.monotonic()
-        self._times.move_to_end(identity)
-        if len(self._times) > MAX_PROOFS:
-            self._times.popitem(last=False)
-
-    def age(self, identity: SpiffeId) -> float | None:
-        """Seconds since then; None where it is not known."""
-        noted = self._times.get(identity)
-        return None if noted is None else self._clock.monotonic() - noted
 
 
 class ClientCertificates:
@@ -87,16 +67,16 @@ class ClientCertificates:
         bundle: Callable[[], TrustBundle],
         proofs: Proofs,
         clock: Clock,
-        origins: Origins | None = None,
-        known: Callable[[str], bool] = lambda _: True,
+        origins: Origins,
+        known: Callable[[str], bool],
     ) -> None:
         self._policy = policy
         self._bundle = bundle
         self._proofs = proofs
         self._clock = clock
-        self._origins = origins or Origins()
+        self._origins = origins
         self._known = known
-        self._proven: OrderedDict[tuple[bytes, str], Window] = OrderedDict()
+        self._proven: Recent[tuple[bytes, str], Window] = Recent(MAX_PROVEN_CHAINS)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Prove the caller by the certificate of its connection; ``credentials.cluster`` plays no part.
@@ -137,10 +117,8 @@ class ClientCertificates:
             raise AuthenticationUnavailable("client certificate: the trust bundle is empty")
         key = (digest, bundle.digest)
         window = self._proven.get(key) or _prove(shown, bundle, now)
-        self._proven[key] = window
-        self._proven.move_to_end(key)
-        if len(self._proven) > MAX_PROVEN_CHAINS:
-            self._proven.popitem(last=False)
+        # Put again where it was known: the one unused for longest is to go.
+        self._proven.put(key, window)
         return window
 
     def _check_age(self, identity: SpiffeId) -> None:

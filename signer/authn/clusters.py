@@ -48,6 +48,7 @@ class ByCluster:
         Raises:
             AuthenticationFailed: The cluster is unknown, or its verdict is no.
             AuthenticationUnavailable: There was no verdict, or the cluster cannot be asked.
+            Overloaded: Too many are being judged there.
         """
         named = credentials.cluster or self._local
         cluster = self._aliases.get(named, named)

@@ -7,10 +7,9 @@ queue junk, which may wait for a far side, would stand in its way.
 from collections.abc import Callable, Collection
 
 from signer.authn.bearer import BearerAuthenticator, Judge
-from signer.authn.shape import check_shape
-from signer.core.errors import AuthenticationFailed
+from signer.authn.shape import read, shaped
 from signer.core.ports import Clock
-from signer.core.types import Caller, Credentials, Secret
+from signer.core.types import Caller, Credentials
 
 
 class DirectAuthenticator:
@@ -37,24 +36,27 @@ class DirectAuthenticator:
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many wait for a far side.
         """
-        if credentials.bearer is None:
-            raise AuthenticationFailed("the call carries no bearer token")
-        token = credentials.bearer.reveal()
-        try:
-            check_shape(token, self._audiences, self._clock.now())
-        except AuthenticationFailed:
-            self._count("shape")
-            raise
+        token, _ = shaped(credentials, self._audiences, self._clock, self._count)
         self._count("offline")
         return await self._judge.judge(token)
 
 
 class Queued:
-    """A judge behind the memory, the sharing and the caps of a ``BearerAuthenticator``."""
+    """A judge behind the memory, the sharing and the caps of a ``BearerAuthenticator``.
+
+    Args:
+        bearer: Accepts the audiences by which a ``DirectAuthenticator`` has checked the tokens that come here.
+    """
 
     def __init__(self, bearer: BearerAuthenticator) -> None:
         self._bearer = bearer
 
     async def judge(self, token: str) -> Caller:
-        """As the judge that it stands for; besides, Overloaded where too many wait."""
-        return await self._bearer.authenticate(Credentials(Secret(token)))
+        """Prove the caller of a token whose shape has been checked.
+
+        Raises:
+            AuthenticationFailed: It is bad.
+            AuthenticationUnavailable: It could not be judged.
+            Overloaded: Too many tokens are being judged.
+        """
+        return await self._bearer.judge(token, read(token))

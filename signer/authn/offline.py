@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from signer.authn.bearer import Judge
-from signer.authn.claims import ClaimPolicy, ProvenToken, is_legacy, prove
+from signer.authn.claim_rules import ClaimPolicy
+from signer.authn.claims import ProvenToken, is_legacy, prove
 from signer.authn.compact import Unproven, bad, key_id, split
-from signer.authn.jwk_set import KeySet
+from signer.authn.key_set import KeySet
 from signer.core.errors import AuthenticationUnavailable
 from signer.core.identity import SpiffeId, TrustDomain
 from signer.core.ports import Clock
@@ -72,6 +73,7 @@ class OfflineJudge:
         Raises:
             AuthenticationFailed: The token is bad, or its pod is gone.
             AuthenticationUnavailable: The issuer's keys, the pod's state or a TokenReview could not be had.
+            Overloaded: Too many tokens wait for a TokenReview.
         """
         unproven = split(token)
         if is_legacy(unproven.claims):

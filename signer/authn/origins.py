@@ -4,9 +4,9 @@ A certificate says whose it is and not where that was proven. What this process 
 about a cluster, or a denied pod, holds for renewals by certificate too.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from signer.core.recent import Recent
 from signer.core.types import Grant
 
 MAX_REMEMBERED = 100_000
@@ -28,18 +28,14 @@ class Origins:
     """
 
     def __init__(self, size: int = MAX_REMEMBERED) -> None:
-        self._size = size
-        self._origins: OrderedDict[int, Origin] = OrderedDict()
+        self._origins: Recent[int, Origin] = Recent(size)
 
     def issued(self, grant: Grant, serial: int) -> None:
         """Note a certificate that is handed out."""
         caller = grant.caller
         # A node proxy's pod is not that of the workload it asks for.
         pod = caller.pod.uid if caller.pod is not None else caller.issued_to
-        self._origins[serial] = Origin(caller.cluster, "" if grant.impersonated else pod)
-        self._origins.move_to_end(serial)
-        if len(self._origins) > self._size:
-            self._origins.popitem(last=False)
+        self._origins.put(serial, Origin(caller.cluster, "" if grant.impersonated else pod))
 
     def of(self, serial: int) -> Origin | None:
         """Give what is known of a certificate."""

@@ -5,17 +5,18 @@ very one (by uid) and run as the very service account that the token proved.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
+from signer.authn.foreign import mapping
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded
 from signer.core.ports import Authenticator, Clock
+from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials, PodRef
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
+from signer.kube.asking import Asking
 
 Labels = tuple[tuple[str, str], ...]
 # A change of a pod's labels counts this much later, at most.
@@ -51,8 +52,8 @@ class WithPodLabels:
         self._needed = needed
         self._clock = clock
         self._timeout = timeout
-        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
-        self._under_way: dict[tuple[str, str], asyncio.Task[Labels]] = {}
+        self._known: Recent[tuple[str, str], _Known] = Recent(MAX_PODS)
+        self._asking: Asking[Labels] = Asking("pod labels", MAX_UNDER_WAY, Overloaded, AuthenticationUnavailable)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Prove the caller; where labels are needed and it is a pod, with the pod's.
@@ -70,7 +71,7 @@ class WithPodLabels:
         key = (pod.uid, caller.identity.service_account)
         labels = self._recall(key)
         if labels is None:
-            labels = await self._ask(key, caller, pod)
+            labels = await self._asking.ask(key, lambda: self._read(key, caller, pod))
         return replace(caller, pod=replace(pod, labels=labels))
 
     def _recall(self, key: tuple[str, str]) -> Labels | None:
@@ -78,27 +79,11 @@ class WithPodLabels:
         if known is None:
             return None
         if known.until <= self._clock.monotonic():
-            del self._known[key]
+            self._known.forget(key)
             return None
-        self._known.move_to_end(key)
+        # Put again: the pod that has not called for longest is to go.
+        self._known.put(key, known)
         return known.labels
-
-    async def _ask(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
-        """Share a question under way; it is a task of its own, since its first asker may go away."""
-        task = self._under_way.get(key)
-        if task is None:
-            if len(self._under_way) >= MAX_UNDER_WAY:
-                raise Overloaded(f"the labels of {len(self._under_way)} pods are being read")
-            task = asyncio.create_task(self._read(key, caller, pod), name="read-pod")
-            self._under_way[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(task)
-
-    def _forget(self, key: tuple[str, str], task: "asyncio.Task[Labels]") -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled():
-            # Looked at even where every asker has gone away, lest the loop reports it as never retrieved.
-            task.exception()
 
     async def _read(self, key: tuple[str, str], caller: Caller, pod: PodRef) -> Labels:
         namespace, name = quote(caller.identity.namespace, safe=""), quote(pod.name, safe="")
@@ -108,9 +93,7 @@ class WithPodLabels:
         except TimeoutError:
             raise AuthenticationUnavailable(f"pod labels: no answer within {self._timeout} s") from None
         labels = labels_of(answer, pod.uid, caller.identity.service_account)
-        self._known[key] = _Known(labels, self._clock.monotonic() + CACHE_SECONDS)
-        if len(self._known) > MAX_PODS:
-            self._known.popitem(last=False)
+        self._known.put(key, _Known(labels, self._clock.monotonic() + CACHE_SECONDS))
         return labels
 
     async def _get(self, path: str) -> Answer:
@@ -125,10 +108,7 @@ class WithPodLabels:
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._asking.close()
 
 
 def labels_of(answer: Answer, uid: str, service_account: str) -> Labels:
@@ -143,16 +123,12 @@ def labels_of(answer: Answer, uid: str, service_account: str) -> Labels:
     if answer.status != 200:
         hint = f": {_RIGHT}" if answer.status in (401, 403) else ""
         raise AuthenticationUnavailable(f"pod labels: HTTP {answer.status}{hint}")
-    metadata, spec = _mapping(answer.body.get("metadata")), _mapping(answer.body.get("spec"))
+    metadata, spec = mapping(answer.body.get("metadata")), mapping(answer.body.get("spec"))
     if answer.body.get("kind") != "Pod" or not isinstance(metadata.get("uid"), str):
         raise AuthenticationUnavailable("pod labels: the answer is not a Pod")
     if metadata["uid"] != uid:
         raise AuthenticationFailed("pod labels: the pod is gone, and another has its name")
     if spec.get("serviceAccountName") != service_account:
         raise AuthenticationFailed("pod labels: the pod runs as another service account")
-    labels = _mapping(metadata.get("labels"))
+    labels = mapping(metadata.get("labels"))
     return tuple(sorted((key, value) for key, value in labels.items() if isinstance(value, str)))
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

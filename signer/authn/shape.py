@@ -4,12 +4,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from signer.core.errors import AuthenticationFailed
+from signer.core.ports import Clock
+from signer.core.types import Credentials
 
 # Kubernetes' tokens are 1-2 KiB; an API server refuses headers far below this.
 MAX_TOKEN_CHARS = 16 * 1024
@@ -32,13 +34,37 @@ class UnverifiedToken:
     audiences: frozenset[str] | None
 
 
+def shaped(
+    credentials: Credentials, audiences: Collection[str], clock: Clock, count: Callable[[str], None]
+) -> tuple[str, UnverifiedToken]:
+    """Take the token that a call carries, with what it says of itself, if it is worth asking about.
+
+    Args:
+        credentials: Of the call.
+        audiences: Those accepted.
+        clock: Its wall clock says what has long expired.
+        count: Told ``shape`` for each token that is refused.
+
+    Raises:
+        AuthenticationFailed: There is none, or ``check_shape`` refuses it.
+    """
+    if credentials.bearer is None:
+        raise AuthenticationFailed("the call carries no bearer token")
+    token = credentials.bearer.reveal()
+    try:
+        return token, check_shape(token, audiences, clock.now())
+    except AuthenticationFailed:
+        count("shape")
+        raise
+
+
 def check_shape(token: str, audiences: Collection[str], now: datetime) -> UnverifiedToken:
     """Refuse what cannot be a live token for one of ``audiences``.
 
     Raises:
         AuthenticationFailed: It is no JWT, long expired, or for somebody else.
     """
-    unverified = _unverified(token)
+    unverified = read(token)
     if unverified.expires is not None and unverified.expires < now - EXPIRY_LEEWAY:
         raise AuthenticationFailed(f"the token expired at {unverified.expires.isoformat()}")
     if unverified.audiences is not None and not unverified.audiences & set(audiences):
@@ -48,7 +74,12 @@ def check_shape(token: str, audiences: Collection[str], now: datetime) -> Unveri
     return unverified
 
 
-def _unverified(token: str) -> UnverifiedToken:
+def read(token: str) -> UnverifiedToken:
+    """Read what a token says of itself.
+
+    Raises:
+        AuthenticationFailed: It is no JWT.
+    """
     if not token:
         raise AuthenticationFailed("the bearer token is empty")
     if len(token) > MAX_TOKEN_CHARS:

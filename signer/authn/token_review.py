@@ -14,6 +14,7 @@ from typing import Any
 
 from signer.authn.claims import check_form
 from signer.authn.compact import PREFIX, split
+from signer.authn.foreign import account_of, mapping
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.identity import InvalidIdentity, SpiffeId, TrustDomain
 from signer.core.types import Caller, PodRef
@@ -51,6 +52,25 @@ class ReviewPolicy:
     timeout: float = 5.0
 
 
+def review_body(token: str, audiences: Collection[str] = ()) -> dict[str, Any]:
+    """Make the question about a token; without audiences, the API server takes its own."""
+    spec = {"token": token, "audiences": sorted(audiences)} if audiences else {"token": token}
+    return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+
+
+async def try_review(api: KubeApi, timeout: float) -> Answer:
+    """Have nobody's token reviewed, once: whether the API server is there, knows us, and lets us ask.
+
+    Args:
+        api: The API server.
+        timeout: Seconds.
+
+    Raises:
+        ApiUnavailable: It gave no answer.
+    """
+    return await api.post(PATH, review_body("nobody"), timeout)
+
+
 class TokenReviewer:
     """Asks one cluster's API server."""
 
@@ -75,11 +95,7 @@ class TokenReviewer:
 
     async def _ask(self, token: str) -> Answer:
         """Ask, and again where a connection broke or the server said so: agents drop what fails once."""
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": sorted(self._policy.audiences)},
-        }
+        body = review_body(token, self._policy.audiences)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 answer = await self._api.post(PATH, body, self._policy.timeout)
@@ -124,8 +140,8 @@ def caller_of(answer: Answer, policy: ReviewPolicy, token: str) -> Caller:
     if status.get("authenticated") is not True:
         raise AuthenticationFailed("TokenReview: not authenticated")
     _check_audiences(status, policy)
-    user = _mapping(status.get("user"))
-    return Caller(_identity(user, policy), METHOD, policy.cluster, _pod(_mapping(user.get("extra"))))
+    user = mapping(status.get("user"))
+    return Caller(_identity(user, policy), METHOD, policy.cluster, _pod(mapping(user.get("extra"))))
 
 
 def _status(answer: Answer) -> dict[str, Any]:
@@ -144,10 +160,6 @@ def _safe(error: object, token: str) -> str:
     return ascii(str(error).replace(token, "***")[:_MAX_REASON])
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _check_audiences(status: dict[str, Any], policy: ReviewPolicy) -> None:
     """An API server that does not know audiences returns none, and has checked none."""
     confirmed = status.get("audiences")
@@ -159,11 +171,12 @@ def _identity(user: dict[str, Any], policy: ReviewPolicy) -> SpiffeId:
     username, groups = user.get("username"), user.get("groups")
     if not isinstance(groups, list) or GROUP not in groups:
         raise AuthenticationFailed(f"TokenReview: {ascii(username)[:100]} is not in group {GROUP}")
-    parts = username.split(":") if isinstance(username, str) else []
-    if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"]:
-        raise AuthenticationFailed(f"TokenReview: {ascii(username)[:100]} is no service account")
     try:
-        return SpiffeId(policy.trust_domain, parts[2], parts[3])
+        namespace, account = account_of(username)
+    except ValueError:
+        raise AuthenticationFailed(f"TokenReview: {ascii(username)[:100]} is no service account") from None
+    try:
+        return SpiffeId(policy.trust_domain, namespace, account)
     except InvalidIdentity as error:
         raise AuthenticationFailed(f"TokenReview: {error}") from None
 

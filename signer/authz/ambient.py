@@ -93,7 +93,7 @@ class ForOthers:
         """The node on which the caller's own, very pod runs."""
         reference = caller.pod
         if reference is None:
-            raise _denied(caller, "", "its token is bound to no pod")
+            raise _denied(caller, "", "it has proven no pod (a legacy token, or a client certificate)")
         pod = await self._own_pod(caller, reference, proxies)
         fault = _pod_fault(pod, caller, reference, self._clock.now().timestamp())
         if fault is not None:
@@ -168,7 +168,9 @@ def _check_known(proxies: NodeProxies) -> None:
 def _check_fresh(proxies: NodeProxies) -> None:
     stale = proxies.pods.stale_for()
     if proxies.pods.synced and stale > proxies.tolerance:
-        raise AuthenticationUnavailable(f"impersonation: pods have not been watched for {stale:.0f} s")
+        raise AuthenticationUnavailable(
+            f"impersonation: pods have not been watched for {stale:.0f} s: {proxies.pods.watch.fault}"
+        )
 
 
 def _denied(caller: Caller, impersonated: str, why: str) -> SignerError:

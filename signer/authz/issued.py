@@ -1,8 +1,9 @@
 """Which key each serial was issued for: what makes a denied serial deny anybody who comes with a token."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from signer.core.recent import Recent
 
 MAX_REMEMBERED = 100_000
 
@@ -23,17 +24,13 @@ class IssuedKeys:
     """
 
     def __init__(self, size: int = MAX_REMEMBERED) -> None:
-        self._size = size
-        self._issued: OrderedDict[int, Issued] = OrderedDict()
+        self._issued: Recent[int, Issued] = Recent(size)
         self._denied: dict[int, Issued | None] = {}
         self._serials: dict[str, list[int]] = {}
 
     def remember(self, serial: int, issued: Issued) -> None:
         """Note a certificate; one that is handed out again counts as new."""
-        self._issued[serial] = issued
-        self._issued.move_to_end(serial)
-        if len(self._issued) > self._size:
-            self._issued.popitem(last=False)
+        self._issued.put(serial, issued)
         if serial in self._denied and self._denied[serial] != issued:
             self._denied[serial] = issued
             self._index()

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from signer.authn.token_review import PATH
+from signer.app.one_cluster import trusted_in
+from signer.authn.token_review import try_review
 from signer.config.model import Cluster, Config
 from signer.core.spec import Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
@@ -41,7 +42,7 @@ def _needs(config: Config, index: int) -> Iterator[_Need]:
     if config.clusters[index].tokens == "offline":
         followed = [Right(verb, "", kind) for kind in ("pods", "serviceaccounts") for verb in ("get", "list", "watch")]
         yield _Need(f"clusters.{index}.tokens", "istio-signer-offline-tokens", followed)
-    if config.ambient.trusted_node_accounts:
+    if trusted_in(config.clusters[index], config):
         yield _Need("ambient", "istio-signer-ambient", [Right(verb, "", "pods") for verb in ("get", "list", "watch")])
     if index == 0 and config.remote_secrets.enabled:
         place = config.remote_secrets.namespace
@@ -83,9 +84,8 @@ async def _cluster(where: str, cluster: Cluster, live: bool, needs: list[_Need])
 
 
 async def _asked(where: str, cluster: Cluster, api: KubeApi, needs: list[_Need]) -> list[Finding]:
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "check"}}
     try:
-        answer = await api.post(PATH, body, _SECONDS)
+        answer = await try_review(api, _SECONDS)
     except ApiUnavailable as error:
         return [NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")]
     found = [_verdict(where, cluster, answer.status)]

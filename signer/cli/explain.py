@@ -21,7 +21,8 @@ from signer.cli.common import (
     load_config,
     print_json,
 )
-from signer.cli.explain_caller import ASSUMED, granted
+from signer.cli.explain_assumed import ASSUMED
+from signer.cli.explain_caller import granted
 from signer.config.durations import parse_duration, show_duration
 from signer.config.load import Loaded
 from signer.core.errors import PolicyDenied, SignerError, meaning

@@ -3,32 +3,35 @@
 import argparse
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from signer.app.build import build_backends, build_bundle, build_deny
-from signer.app.callers import Callers, aliases_of, build_authenticator, build_callers
-from signer.app.one_cluster import domain_of
-from signer.authn.clusters import ByCluster
+from signer.app.callers import Callers, build_authenticator, build_callers
 from signer.authn.origins import Origins
 from signer.authz.ambient import ForOthers
 from signer.authz.deny_file import DenyFileUnusable
 from signer.cli.common import USAGE, Failure, read_text
+from signer.cli.explain_assumed import OF_TOKENS, assumed_grant
 from signer.config.load import Loaded
 from signer.config.model import Config
-from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, IdentityRejected
+from signer.core.errors import AuthenticationUnavailable
 from signer.core.events import NoMeter
-from signer.core.identity import InvalidIdentity, SpiffeId
 from signer.core.parsing import parse_certificates
-from signer.core.types import Caller, Credentials, Grant, PodRef, Secret
-from signer.issue.denials import refuse
+from signer.core.ports import Authenticator
+from signer.core.types import Credentials, Grant, Secret
+from signer.issue.denials import Denials, NoDenials, refuse
 from signer.observe.health import Health
 from signer.runtime.clock import SystemClock
 from signer.trust.bundle import LiveBundle
 
-ASSUMED = "assumed"
-_SYNC_SECONDS = 20.0
+# As the server, which then serves whom it can.
+_SYNC_SECONDS = 10.0
+_PATIENCE_SECONDS = 20.0
+_AGAIN_SECONDS = 0.5
 _ROOTS_SECONDS = 10.0
 
 
@@ -39,34 +42,33 @@ async def granted(loaded: Loaded, args: argparse.Namespace) -> Grant:
         Failure: The options do not fit together, or a file cannot be used.
         SignerError: It would be refused.
     """
+    denials = await _denials(loaded.config)
     if args.identity:
-        grant = await _assumed_grant(loaded.config, args)
+        grant = await assumed_grant(loaded.config, args)
+        refuse(denials.caller_fault(grant.caller))
     elif args.pod_label:
         raise Failure("--pod-label goes with --identity; a token's pod has its own labels, and they are read", USAGE)
     else:
-        grant = await _proven_grant(loaded, args)
-    await _not_denied(loaded.config, grant)
+        grant = await _proven_grant(loaded, args, denials)
+    # Of the rest of the list nothing can be told without a CSR.
+    refuse(denials.caller_fault(dataclasses.replace(grant.caller, identity=grant.identity)))
     return grant
 
 
-async def _not_denied(config: Config, grant: Grant) -> None:
-    """Of the deny list what can be told without a CSR."""
+async def _denials(config: Config) -> Denials:
     try:
-        deny = await build_deny(config, SystemClock())
+        return await build_deny(config, SystemClock()) or NoDenials()
     except DenyFileUnusable as error:
         raise Failure(f"deny.file: {error}", USAGE) from None
-    if deny is not None:
-        refuse(deny.caller_fault(grant.caller))
-        refuse(deny.caller_fault(dataclasses.replace(grant.caller, identity=grant.identity)))
 
 
-async def _proven_grant(loaded: Loaded, args: argparse.Namespace) -> Grant:
+async def _proven_grant(loaded: Loaded, args: argparse.Namespace, denials: Denials) -> Grant:
     credentials = _credentials(loaded.config, args)
     needed = any(route.match.pod_labels for route in loaded.config.routes)
     callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None, lambda: needed)
     following = [asyncio.create_task(follow()) for follow in callers.services.values()]
     try:
-        return await _proven(loaded, callers, credentials, args.impersonate)
+        return await _proven(loaded, callers, credentials, args.impersonate, denials)
     finally:
         for task in following:
             task.cancel()
@@ -80,7 +82,11 @@ def _credentials(config: Config, args: argparse.Namespace) -> Credentials:
         return Credentials(Secret(read_text(args.token_file, "--token-file")), args.cluster_id)
     if config.listen.mtls is None:
         raise Failure("--certificate-file: client certificates are judged on listen.mtls, which is not set", USAGE)
-    return Credentials(None, args.cluster_id, _chain(args.certificate_file))
+    if args.cluster_id:
+        raise Failure("--cluster-id goes with a token: a certificate counts to the cluster it was issued in", USAGE)
+    if args.impersonate:
+        raise Failure(f"--impersonate {OF_TOKENS}", USAGE)
+    return Credentials(None, "", _chain(args.certificate_file))
 
 
 def _chain(path: Path) -> tuple[bytes, ...]:
@@ -91,23 +97,41 @@ def _chain(path: Path) -> tuple[bytes, ...]:
     return tuple(certificate.public_bytes(Encoding.PEM) for certificate in shown)
 
 
-async def _proven(loaded: Loaded, callers: Callers, credentials: Credentials, impersonated: str) -> Grant:
+async def _proven(
+    loaded: Loaded, callers: Callers, credentials: Credentials, impersonated: str, denials: Denials
+) -> Grant:
     clock = SystemClock()
+    judge: Authenticator = callers.authenticator
     if credentials.chain:
-        bundle = await _roots(loaded)
-        caller = await build_authenticator(loaded.config, callers, bundle, clock, Origins()).authenticate(credentials)
-    else:
-        await _synced(callers)
-        caller = await callers.authenticator.authenticate(credentials)
-    return await ForOthers(callers.proxies, clock).authorize(caller, impersonated)
+        judge = build_authenticator(loaded.config, callers, await _roots(loaded), clock, Origins())
+
+    async def ask() -> Grant:
+        caller = await judge.authenticate(credentials)
+        # Before anything else, as in the server: whoever is denied hears of nothing else.
+        refuse(denials.caller_fault(caller))
+        return await ForOthers(callers.proxies, clock).authorize(caller, impersonated)
+
+    return await _patiently(ask, callers)
 
 
-async def _synced(callers: Callers) -> None:
-    try:
+async def _patiently(ask: Callable[[], Awaitable[Grant]], callers: Callers) -> Grant:
+    """Ask as a proxy would, which comes back: what follows the clusters has just begun.
+
+    Another cluster that is down must not decide about this caller: where one is not known in time, it is asked all
+    the same.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + (_PATIENCE_SECONDS if callers.services else 0.0)
+    with suppress(TimeoutError):
         async with asyncio.timeout(_SYNC_SECONDS):
             await asyncio.gather(*(known.wait() for known in callers.synced))
-    except TimeoutError:
-        raise AuthenticationUnavailable("; ".join(note.text for note in callers.notes())) from None
+    while True:
+        try:
+            return await ask()
+        except AuthenticationUnavailable:
+            if loop.time() >= end:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _roots(loaded: Loaded) -> LiveBundle:
@@ -125,58 +149,3 @@ async def _roots(loaded: Loaded) -> LiveBundle:
         for backend in backends.values():
             await backend.close()
     return bundle
-
-
-async def _assumed_grant(config: Config, args: argparse.Namespace) -> Grant:
-    if args.impersonate:
-        raise Failure("--impersonate goes with --token-file: the pod that a token names decides about it", USAGE)
-    labels = _labels(args.pod_label)
-    caller = await _assumed(config, _identity(args.identity), args.cluster_id, labels)
-    return Grant(caller.identity, caller)
-
-
-class _Assume:
-    """Takes an identity for proven, in place of a cluster's API server."""
-
-    def __init__(self, identity: SpiffeId, cluster: str, pod: PodRef | None) -> None:
-        self._caller = Caller(identity, ASSUMED, cluster, pod)
-
-    async def authenticate(self, credentials: Credentials) -> Caller:
-        return self._caller
-
-
-async def _assumed(config: Config, identity: SpiffeId, cluster: str, labels: dict[str, str]) -> Caller:
-    """Assume an identity, but none that the server could not prove."""
-    pod = PodRef(ASSUMED, ASSUMED, None, tuple(sorted(labels.items()))) if labels else None
-    clusters = {c.id: _Assume(identity, c.id, pod) for c in config.clusters}
-    by_cluster = ByCluster(config.clusters[0].id, clusters, aliases=aliases_of(config))
-    caller = await _of_configured(config, by_cluster, cluster)
-    (own,) = (domain_of(c, config) for c in config.clusters if c.id == caller.cluster)
-    if identity.trust_domain != own:
-        raise IdentityRejected(
-            f"it is of trust domain {identity.trust_domain}; every caller of cluster {caller.cluster} is of {own}"
-        )
-    return caller
-
-
-async def _of_configured(config: Config, by_cluster: ByCluster, cluster: str) -> Caller:
-    try:
-        return await by_cluster.authenticate(Credentials(None, cluster))
-    except AuthenticationFailed as error:
-        more = "; those of remote secrets can be judged by --token-file only" if config.remote_secrets.enabled else ""
-        raise AuthenticationFailed(f"{error.reason}{more}") from None
-
-
-def _identity(text: str) -> SpiffeId:
-    try:
-        return SpiffeId.parse(text)
-    except InvalidIdentity as error:
-        raise Failure(f"--identity: {error}", USAGE) from None
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    labels = dict(text.partition("=")[::2] for text in texts if "=" in text)
-    wrong = [text for text in texts if not text.partition("=")[0] or "=" not in text]
-    if wrong:
-        raise Failure(f"--pod-label: write KEY=VALUE; this is {wrong[0]!r:.80}", USAGE)
-    return labels

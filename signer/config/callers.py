@@ -26,7 +26,9 @@ def _node_account(text: str) -> str:
 # An empty pattern matches nothing, so that a rule which denies would deny nobody, in silence.
 Glob: TypeAlias = Annotated[str, Field(min_length=1)]
 IdentityGlob: TypeAlias = Annotated[str, AfterValidator(check_identity_glob)]
-NodeAccount: TypeAlias = Annotated[str, AfterValidator(_node_account)]
+NodeAccounts: TypeAlias = Annotated[
+    list[Annotated[str, AfterValidator(_node_account)]], Field(max_length=MAX_NODE_ACCOUNTS)
+]
 
 
 class RuleSection(Section):
@@ -93,6 +95,6 @@ class Quotas(Section):
 class Ambient(Section):
     """Ambient mesh: node proxies that get certificates for the workloads of their node."""
 
-    trusted_node_accounts: Annotated[list[NodeAccount], Field(max_length=MAX_NODE_ACCOUNTS)] = []
-    """NAMESPACE/SERVICE_ACCOUNT of ztunnel, such as ``istio-system/ztunnel``; exact, at most 100. None given trusts
-    nobody, since whoever is trusted can act for any workload on its node."""
+    trusted_node_accounts: NodeAccounts = []
+    """NAMESPACE/SERVICE_ACCOUNT of ztunnel, such as ``istio-system/ztunnel``; exact, at most 100. For each cluster that
+    names none of its own. None given trusts nobody, since whoever is trusted can act for any workload on its node."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from signer.config.callers import NodeAccounts
 from signer.config.fields import KubeLabel, TrustDomainName
 from signer.config.section import Section
 from signer.core.jwks_uri import check_jwks_uri
@@ -48,6 +49,9 @@ class Cluster(Section):
     """Of this cluster's callers; none means the mesh's."""
     audiences: list[Annotated[str, Field(min_length=1)]] = []
     """Its tokens must be for one of these; none given means ``authentication.audiences``."""
+    trusted_node_accounts: NodeAccounts | None = None
+    """Who acts for the workloads of a node here, in place of ``ambient.trusted_node_accounts``; an empty list trusts
+    nobody."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Cluster":
@@ -70,6 +74,8 @@ class RemoteSecrets(Section):
     """Where they are."""
     tokens: Literal["review", "offline"] = "review"
     """How their tokens are judged, as ``clusters[].tokens``."""
+    trusted_node_accounts: NodeAccounts | None = None
+    """Who acts for the workloads of a node there, as ``clusters[].trusted_node_accounts``."""
 
     @model_validator(mode="after")
     def _said_whether(self) -> "RemoteSecrets":

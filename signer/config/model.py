@@ -53,17 +53,18 @@ class Authentication(Section):
     audiences: Annotated[list[str], Field(min_length=1)] = ["istio-ca"]
     """Tokens must be for one of these; ``istio-ca`` is what Istio projects."""
     cache: CacheDuration = timedelta(seconds=5)
-    """How long a good verdict is remembered, at most 10 s: a deleted pod's token lives as much longer."""
+    """How long a good TokenReview is remembered, at most 10 s: a deleted pod's token lives as much longer."""
     timeout: PositiveDuration = timedelta(seconds=5)
-    """For one TokenReview, its retries included; and for reading one pod, where routes have ``pod_labels``."""
+    """For one TokenReview, its retries included, as for the first one at a cluster of a remote secret; with ``tokens:
+    offline`` for one fetch of an issuer or of its keys; for reading one pod, where routes have ``pod_labels``."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
-    """TokenReviews at once."""
+    """TokenReviews at once, for each cluster; twice as many tokens may wait for one, 2 s at most."""
     certificate_age: PositiveDuration | None = None
     """On ``listen.mtls``: how long after its last proof by a token an identity may renew by its certificate, where this
     replica knows of one; none means for as long as its certificates are good."""
     outage: Duration = timedelta(minutes=5)
-    """How long pods that are known are believed while their API server cannot be watched; then callers that act for
-    others are told to come back."""
+    """How long pods and service accounts that are known are believed while their API server cannot be watched. Then
+    those who act for others are told to come back, and with ``tokens: offline`` whoever has the token of a pod."""
 
 
 class Deny(Section):
@@ -87,7 +88,8 @@ class MatchSection(Section):
     cert_signers: list[str] = []
     """Exact names that callers may ask for (``ISTIO_META_CERT_SIGNER``). Who names another finds no route here."""
     pod_labels: dict[str, str] = {}
-    """Label -> glob for its value: labels of the caller's own pod. Never holds for who acts for another (ztunnel)."""
+    """Label -> glob for its value: labels of the caller's own pod. Never holds for who acts for another (ztunnel), or
+    who comes by a client certificate."""
 
 
 class ProfileSection(Section):

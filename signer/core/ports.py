@@ -29,6 +29,7 @@ class Authenticator(Protocol):
         Raises:
             AuthenticationFailed: The credential is bad.
             AuthenticationUnavailable: It could not be judged now.
+            Overloaded: Too many are being judged.
         """
         ...
 
@@ -45,6 +46,7 @@ class Authorizer(Protocol):
 
         Raises:
             ImpersonationDenied: The caller may not act for that identity.
+            AuthenticationUnavailable: Whether it may is not known now.
         """
         ...
 

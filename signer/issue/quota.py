@@ -130,7 +130,6 @@ class Quotas:
     """
 
     def __init__(self, policy: QuotaPolicy, clock: Clock, size: int = MAX_BUCKETS) -> None:
-        self.policy = policy
         limits = {"identity": policy.identity, "node": policy.node, "namespace": policy.namespace}
         self._kinds = {kind: Buckets(quota, clock, size) for kind, quota in limits.items() if quota is not None}
 

@@ -122,7 +122,7 @@ class Watch:
             _log.warning("watch of %s%s; it is tried again", self._api.label, self.fault)
         self._failures += 1
         self._restarted()
-        await asyncio.sleep(pause_after(self._failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads, hides nothing
+        await asyncio.sleep(pause_after(self._failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads calls
 
     def _works(self) -> None:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""

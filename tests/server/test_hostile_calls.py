@@ -1,6 +1,7 @@
 """Calls that no proxy makes: no message, half a message, rubbish."""
 
 import gc
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import grpc
 import pytest
 
 from signer.server.rpc import Ballast
+from tests.server import raw_http2
 from tests.server.calls import PATH
 from tests.server.conftest import NewServer
 from tests.server.running import Running
@@ -60,6 +62,28 @@ def test_a_call_without_its_message_ends_at_the_deadline(new_server: NewServer) 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert time.monotonic() - start < 10
     assert "no message came within" in only_line(server, marks)["reason"]
+
+
+ODD = {"authorization": "16", "clusterid": "16", "x-anything": "0"}
+"""Metadata that is no text, and the status that comes of it."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_metadata_that_is_no_text_is_in_no_log(name: str, developing: Running) -> None:
+    """The library would log it, whole; a token with one byte too many is still a token."""
+    call = developing.good()
+    (bearer,) = call.authorization
+    own: dict[str, str] = {"authorization": bearer, "clusterid": "Kubernetes"}
+    sent: dict[str, str | bytes] = {**own, name: own.get(name, bearer).encode() + b"\xff"}
+    marks = Marks.of(developing)
+    context = ssl.create_default_context(cadata=developing.roots().decode())
+    context.set_alpn_protocols(["h2"])
+    with raw_http2.connect(developing.address, context) as tls:
+        answer = raw_http2.exchange(tls, call.message(), [*sent.items()])
+    assert answer.status == ODD[name]
+    only_line(developing, marks)
+    assert bearer[-40:] not in developing.log.text() + developing.audit.text()
+    assert "Invalid encoding" not in developing.log.text()
 
 
 def test_ballast_collects_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,17 @@ from signer.app.issuers import Issuers
 from signer.app.one_cluster import Parts, authenticator_of
 from signer.config.clusters import Cluster
 from signer.config.model import BackendSection, Config
+from signer.core.errors import AuthenticationUnavailable
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
 from signer.kube.oidc import ISSUER_PATH, JWKS_PATH
+from signer.observe.health import Note
 from tests.support.clock import FakeClock
 from tests.support.virtual_time import run
 from tests.support.waiting import give_up
 from tests.unit.authn.test_offline import JWK
 
+LOST = [Note(False, "issuer of cluster east: no connection")]
 LOOK = 30.0
 """Seconds between two looks at the API server's issuer."""
 
@@ -111,9 +114,23 @@ async def test_given_issuers_have_the_keys_of_their_urls(remotes: list[Remote]) 
     assert [remote.closed for remote in remotes] == [1, 1]
 
 
+async def test_keys_that_cannot_be_had_are_noted(remotes: list[Remote]) -> None:
+    """Of every issuer by itself, and once where several share the API server's."""
+    api = Api()
+    api.fault = ApiUnavailable("HTTP 403")
+    issuers = _issuers(api, {"issuer": "A", "jwks_uri": "https://a/keys"}, {"issuer": "own"}, {"issuer": "own, too"})
+    assert issuers.notes() == []
+    assert await issuers.keys["A"].key("?") is None
+    with pytest.raises(AuthenticationUnavailable):
+        await issuers.keys["own"].key("a")
+    (note,) = issuers.notes()
+    assert note == Note(False, "keys of cluster east: HTTP 403; no token of this issuer can be judged")
+    await issuers.close()
+
+
 async def test_given_issuers_are_known_at_once() -> None:
     issuers = _issuers(Api(), {"issuer": "own"})
-    assert (issuers.known.is_set(), list(issuers.keys), issuers.fault) == (True, ["own"], "")
+    assert (issuers.known.is_set(), list(issuers.keys), issuers.notes()) == (True, ["own"], [])
     await issuers.close()
 
 
@@ -163,7 +180,7 @@ def test_learning_is_tried_again_with_pauses_that_grow(caplog: pytest.LogCapture
     async def body(api: Api, issuers: Issuers) -> None:
         api.fault = ApiUnavailable("no connection")
         await asyncio.sleep(60)
-        assert (issuers.fault, issuers.known.is_set()) == ("no connection", False)
+        assert (issuers.notes(), issuers.known.is_set()) == (LOST, False)
         times = [at for at, _ in api.asked]
         pauses = [later - earlier for earlier, later in pairwise(times)]
         assert 0.1 <= pauses[0] <= 0.2
@@ -171,10 +188,10 @@ def test_learning_is_tried_again_with_pauses_that_grow(caplog: pytest.LogCapture
         assert 10 <= len(times) <= 25
         api.fault = None
         await asyncio.sleep(11)
-        assert (issuers.fault, list(issuers.keys)) == ("", ["https://one"])
+        assert (issuers.notes(), list(issuers.keys)) == ([], ["https://one"])
         seen, api.fault = len(api.asked), ApiUnavailable("no connection")
         await asyncio.sleep(LOOK + 1.0)
-        assert (issuers.fault, list(issuers.keys), issuers.known.is_set()) == ("no connection", ["https://one"], True)
+        assert (issuers.notes(), list(issuers.keys), issuers.known.is_set()) == (LOST, ["https://one"], True)
         (first, _), (second, _) = api.asked[seen : seen + 2]
         assert second - first <= 0.2, "the pauses start from the shortest again"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from signer.authn.by_proof import ByProof
-from signer.authn.client_cert import Proofs
+from signer.authn.proofs import Proofs
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.types import Caller, Credentials, Secret
 from tests.support.clock import FakeClock

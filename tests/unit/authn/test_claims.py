@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from signer.authn.claims import CLAIM_RULES, ClaimPolicy, ProvenToken, is_legacy, prove
+from signer.authn.claim_rules import CLAIM_RULES, ClaimPolicy
+from signer.authn.claims import ProvenToken, is_legacy, prove
 from signer.authn.compact import HEADER_RULES, key_id, split
 from signer.authn.jwk_set import VerifyKey
 from signer.core.errors import AuthenticationFailed

@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from signer.authn import client_cert
-from signer.authn.client_cert import METHOD, CertificatePolicy, ClientCertificates, Proofs
+from signer.authn.client_cert import METHOD, CertificatePolicy, ClientCertificates
+from signer.authn.origins import Origins
+from signer.authn.proofs import Proofs
 from signer.core.chain import TrustBundle
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.identity import SpiffeId, TrustDomain
@@ -93,7 +95,7 @@ class Desk:
     def __post_init__(self) -> None:
         policy = CertificatePolicy(TrustDomain("cluster.local"), "home", self.max_age)
         self.proofs = Proofs(self.clock)
-        self.judge = ClientCertificates(policy, lambda: self.bundle, self.proofs, self.clock)
+        self.judge = ClientCertificates(policy, lambda: self.bundle, self.proofs, self.clock, Origins(), lambda _: True)
 
     async def ask(self, *chain: bytes) -> Caller:
         """Show a chain; the token and the cluster that come with it must not matter."""
@@ -258,18 +260,6 @@ async def test_no_limit() -> None:
     desk.proofs.proven(IDENTITY)
     desk.clock.advance(3000)
     await desk.ask(leaf())
-
-
-def test_few_proofs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was not renewed for longest goes."""
-    monkeypatch.setattr(client_cert, "MAX_PROOFS", 2)
-    clock = FakeClock()
-    proofs = Proofs(clock)
-    one, two, three = (SpiffeId.parse(f"spiffe://cluster.local/ns/a/sa/{n}") for n in ("one", "two", "three"))
-    for identity in (one, two, one, three):
-        proofs.proven(identity)
-        clock.advance(1)
-    assert (proofs.age(one), proofs.age(two), proofs.age(three)) == (2.0, None, 1.0)
 
 
 def test_chains_are_not_shown() -> None:

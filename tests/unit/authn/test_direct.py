@@ -10,7 +10,7 @@ from signer.core.errors import AuthenticationFailed, Overloaded
 from signer.core.types import Caller, Credentials, Secret
 from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, Switch
-from tests.support.tokens import raw_token
+from tests.support.tokens import NOW_SECONDS, raw_token, token
 from tests.support.waiting import give_up, settle
 
 GOOD = raw_token(b'{"aud":"istio-ca","n":0}', b"{}")
@@ -49,8 +49,9 @@ class Desk:
 
     def __init__(self) -> None:
         clock, self.counted = FakeClock(), list[str]()
+        self.clock, self.slow = clock, Slow()
         policy = BearerPolicy(["istio-ca"], 5.0, concurrency=2)
-        self.queue = BearerAuthenticator(Slow(), policy, clock, self.counted.append)
+        self.queue = BearerAuthenticator(self.slow, policy, clock, self.counted.append)
         judge = Offline(Queued(self.queue))
         self.desk = DirectAuthenticator(judge, ["istio-ca"], clock, self.counted.append)
 
@@ -70,6 +71,18 @@ async def test_junk_that_waits_for_a_far_side_is_in_nobodys_way() -> None:
     for task in waiting:
         await give_up(task)
     await desk.queue.close()
+
+
+async def test_what_a_far_side_says_is_remembered() -> None:
+    """For a moment, and not past the token's end: it is read from the token again."""
+    desk, short = Desk(), token(exp=NOW_SECONDS + 2)
+    desk.slow.switch.opened.set()
+    for _ in range(2):
+        assert await desk.ask(short) == CALLER
+    assert desk.counted == ["offline", "fresh", "offline", "cached"]
+    desk.clock.advance(2)
+    await desk.ask(short)
+    assert desk.slow.switch.calls == 2
 
 
 async def test_what_is_refused_unseen() -> None:

@@ -6,7 +6,7 @@ import pytest
 from jwt.algorithms import ECAlgorithm
 
 from signer.authn.bearer import Judge
-from signer.authn.jwk_set import KeySet
+from signer.authn.key_set import KeySet
 from signer.authn.offline import METHOD, LiveCheck, OfflineJudge, OfflinePolicy
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, SignerError
 from signer.core.identity import TrustDomain
@@ -29,7 +29,7 @@ class Scene:
         self.fetches, self.other, self.lives, self.reviews = Switch(), Switch(), Switch(), Switch()
         self.clock = FakeClock()
         self.asked: list[tuple[str, str, str, PodRef]] = []
-        issuers = {ISSUER: KeySet(self._keys, self.clock), OTHER: KeySet(self._other_keys, self.clock)}
+        issuers = {ISSUER: KeySet("a", self._keys, self.clock), OTHER: KeySet("b", self._other_keys, self.clock)}
         policy = OfflinePolicy("Kubernetes", TrustDomain("cluster.local"), ["istio-ca"], issuers)
         live: LiveCheck = self
         fallback: Judge = Review(self.reviews)

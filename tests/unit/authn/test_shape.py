@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from signer.authn.shape import MAX_TOKEN_CHARS, check_shape
+from signer.authn.shape import MAX_TOKEN_CHARS, check_shape, read, shaped
 from signer.core.errors import AuthenticationFailed
-from tests.support.clock import NOW
+from tests.support.clock import NOW, FakeClock
+from tests.support.fakes import credentials
 from tests.support.tokens import AUDIENCES, NOW_SECONDS, raw_token, segment, token
 
 _GOOD = token()
@@ -119,3 +120,21 @@ def test_the_limit_itself() -> None:
     claims = segment(json.dumps({"aud": "istio-ca"}).encode())
     signature = "a" * (MAX_TOKEN_CHARS - len(claims) - 3)
     assert check_shape(f"a.{claims}.{signature}", AUDIENCES, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"), [(None, []), ("", ["shape"]), ("a-legacy-opaque-token", ["shape"]), (token(exp=0), ["shape"])]
+)
+def test_the_token_of_a_call_is_refused(text: str | None, counted: list[str]) -> None:
+    """What was shown and has not the shape is counted."""
+    told = list[str]()
+    with pytest.raises(AuthenticationFailed):
+        shaped(credentials(text), AUDIENCES, FakeClock(), told.append)
+    assert told == counted
+
+
+def test_the_token_of_a_call() -> None:
+    """As it came, with what it says of itself."""
+    told = list[str]()
+    assert shaped(credentials(_GOOD), AUDIENCES, FakeClock(), told.append) == (_GOOD, read(_GOOD))
+    assert told == []

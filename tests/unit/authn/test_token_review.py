@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from signer.authn.token_review import PATH, ReviewPolicy, TokenReviewer, caller_of
+from signer.authn.token_review import PATH, ReviewPolicy, TokenReviewer, caller_of, try_review
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, SignerError
 from signer.core.identity import TrustDomain
 from signer.core.types import PodRef
@@ -175,6 +175,15 @@ async def test_what_is_asked() -> None:
     assert await TokenReviewer(api, POLICY).judge(TOKEN) == CALLER
     (body,) = api.bodies
     assert body["spec"] == {"token": TOKEN, "audiences": ["istio-ca"]}
+
+
+async def test_trying_the_way() -> None:
+    """Once, with nobody's token and for no audience; the answer is not judged."""
+    api = FakeApi(_answer(None, 503))
+    assert (await try_review(api, 1.0)).status == 503
+    assert api.bodies == [
+        {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "nobody"}},
+    ]
 
 
 @pytest.mark.parametrize("hiccup", [ApiUnavailable("reset"), _answer(None, 429), _answer(None, 503)], ids=repr)

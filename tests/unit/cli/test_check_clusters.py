@@ -65,6 +65,11 @@ NEEDS: dict[str, tuple[dict[str, Any], list[list[str]]]] = {
     "offline in one of two": ({"clusters": TWO}, [[], [*PODS, *ACCOUNTS]]),
     "pod labels": ({"routes": LABELS}, [["get pods"]]),
     "ambient in all of them": ({"clusters": TWO, "ambient": AMBIENT}, [PODS, [*PODS, *ACCOUNTS, *PODS]]),
+    "ambient in one of two": ({"clusters": [{"id": "a"}, {"id": "b", "kubeconfig": "/b", **AMBIENT}]}, [[], PODS]),
+    "ambient but in one": (
+        {"clusters": [{"id": "a", "trusted_node_accounts": []}, {"id": "b", "kubeconfig": "/b"}], "ambient": AMBIENT},
+        [[], PODS],
+    ),
     "remote secrets in the first": ({"clusters": TWO, "remote_secrets": FOLLOWED}, [SECRETS, [*PODS, *ACCOUNTS]]),
     "remote secrets switched off": ({"remote_secrets": {**FOLLOWED, "enabled": False}}, [[]]),
 }

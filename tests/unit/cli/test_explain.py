@@ -109,6 +109,18 @@ def test_a_client_certificate(
     assert said in told.out + told.err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--cluster-id", "k"], "--cluster-id goes with a token"), (["--impersonate", "x"], "goes with --token-file")],
+)
+def test_what_means_nothing_with_a_certificate(
+    options: list[str], said: str, config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG + "listen: {mtls: '127.0.0.1:0'}\n")
+    assert main([*config, "--certificate-file", "/none", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_labels_of_a_token_are_its_pods(config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*config, "--token-file", "/none", "--pod-label", "a=b"]) == 2
     assert "--pod-label goes with --identity" in capsys.readouterr().err

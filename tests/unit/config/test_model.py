@@ -30,6 +30,7 @@ DEFAULTS: dict[str, object] = {
     "authentication.certificate_age": None,
     "authentication.outage": timedelta(minutes=5),
     "ambient.trusted_node_accounts": [],
+    "remote_secrets.trusted_node_accounts": None,
     "rules": [],
     "quotas.enabled": False,
     "quotas.identity.rate": None,

@@ -98,6 +98,19 @@ def test_tracebacks() -> None:
     assert "ValueError: x" in json.loads(JsonFormatter().format(_failing()))["traceback"]
 
 
+def test_a_library_quotes_nothing() -> None:
+    """It may hold a token; what is fixed in its message, the kind of error and the frames are told."""
+    record = _failing()
+    record.name, record.msg, record.args = "grpc._cython.cygrpc", "Invalid encoding on %s", (b"Bearer eyJ\xff",)
+    for formatter in (TextFormatter(), JsonFormatter()):
+        line = formatter.format(record)
+        assert "grpc._cython.cygrpc: Invalid encoding on %s: ValueError" in line
+        assert "in _failing" in line
+        assert ("Bearer" in line, "ValueError: x" in line) == (False, False)
+    record.name = "istio_signer_of_somebody"
+    assert "Bearer" not in TextFormatter().format(record)
+
+
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Put the process's logging back as it was."""
