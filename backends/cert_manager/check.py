@@ -9,8 +9,9 @@ from backends.kube_requests.rights import requests_rights
 from backends.remote.roots import check_roots
 from signer.core.spec import BackendContext, Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 from signer.kube.rights import Right, check_rights
 
 _SECONDS = 5.0

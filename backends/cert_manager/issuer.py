@@ -14,6 +14,7 @@ from typing import Any
 from backends.cert_manager.settings import CertManagerSettings, IssuerRef
 from backends.kube_requests.service import RequestService
 from signer.core.errors import BackendUnavailable
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 
 _log = logging.getLogger("istio_signer.backend.cert_manager")
@@ -82,6 +83,10 @@ class CurrentIssuer:
             self._watch = Watch(service.api, path, {"fieldSelector": f"metadata.name={where.name}"}, self)
             self._following = asyncio.create_task(self._watch.run())
         return self._watch
+
+    def gathering(self) -> Gathering:
+        """Take a list."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[dict[str, Any]]) -> None:
         """The ConfigMap as of now, or none."""

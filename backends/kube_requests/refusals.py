@@ -1,8 +1,7 @@
 """What an answer of the API server means for a certificate: pure."""
 
 from signer.core.errors import BackendError, BackendRefused, BackendUnavailable
-from signer.kube.answer import Answer
-from signer.kube.watch import reason_of
+from signer.kube.answer import Answer, reason_of
 
 # Trying again soon may help; everything else stays as it is.
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})

@@ -15,8 +15,10 @@ from signer.core.errors import BackendUnavailable
 from signer.core.events import BackendEvent
 from signer.core.spec import BackendContext
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.gathering import Gathering, Whole
+from signer.kube.no_cluster import NoCluster
 from signer.kube.watch import Watch
 
 _log = logging.getLogger("istio_signer.backend.kube_requests")
@@ -147,6 +149,10 @@ class RequestService:
         except TimeoutError:
             _log.warning("backend %s: requests are left behind; they will be swept", self._context.name)
         await self.api.close()
+
+    def gathering(self) -> Gathering:
+        """Take a list."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[Manifest]) -> None:
         """All objects as of now: those that are gone are forgotten, all others may have been decided meanwhile."""

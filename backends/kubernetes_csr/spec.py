@@ -5,8 +5,8 @@ from backends.kubernetes_csr.backend import KubernetesCsrBackend
 from backends.kubernetes_csr.settings import FLOOR, KubernetesCsrSettings
 from backends.remote.roots import UnusableRoots, read_roots
 from signer.core.spec import BackendContext, BackendSpec, Finding
-from signer.kube.api import connect
-from signer.kube.connect import NoCluster
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 from signer.kube.rights import Right, check_rights
 
 # Source: cert-manager, internal/controller/feature/features.go; off by default.

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from signer.core.rotator import RotationRefused
 from signer.core.spec import BackendContext
-from signer.kube.answer import Answer, ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
-from signer.kube.watch import reason_of
+from signer.kube.answer import Answer, ApiUnavailable, reason_of
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 
 _SECONDS = 10.0
 

@@ -21,8 +21,9 @@ from signer.core.chain import TrustBundle
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
 from signer.core.types import Grant
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 from signer.observe.health import Note
 
 
@@ -141,7 +142,7 @@ def aliases_of(config: Config) -> dict[str, str]:
 
 async def _connect(index: int, cluster: Cluster, opened: AsyncExitStack) -> KubeApi:
     try:
-        api = await connect(cluster.kubeconfig, cluster.context)
+        api = await connect(cluster.kubeconfig, cluster.context, cluster.id)
     except NoCluster as error:
         raise type(error)(f"clusters.{index}.kubeconfig: {error}") from None
     opened.push_async_callback(api.close)

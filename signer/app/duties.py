@@ -12,8 +12,10 @@ from signer.app.build import distribution_plan, first_backend
 from signer.config.model import Config
 from signer.core.chain import fingerprint
 from signer.core.ports import Backend, Clock, Leads
-from signer.kube.api import KubeApi, NoCluster, connect
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
 from signer.kube.lease import Elector, LeaseSettings
+from signer.kube.no_cluster import NoCluster
 from signer.observe.distribution import DistributionMetrics
 from signer.observe.gauges import show_istiod
 from signer.observe.health import Health, Note

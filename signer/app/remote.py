@@ -12,9 +12,9 @@ from signer.authn.clusters import ByCluster
 from signer.authn.token_review import try_review
 from signer.config.model import Cluster
 from signer.config.positions import read_yaml
-from signer.kube.api import ApiUnavailable, KubeApi
+from signer.kube.answer import ApiUnavailable, reason_of
+from signer.kube.api import KubeApi
 from signer.kube.remote_secrets import RemoteSecrets, watch_secrets
-from signer.kube.watch import reason_of
 from signer.observe.health import Note
 
 # Then it is asked again: a hundred thousand pods take a while to be listed.

@@ -11,7 +11,8 @@ from signer.app.background import log_bug
 from signer.app.live_cluster import Live, ended
 from signer.authn.clusters import ByCluster
 from signer.core.backoff import pause_after
-from signer.kube.api import ApiUnavailable, NoCluster
+from signer.kube.answer import ApiUnavailable
+from signer.kube.no_cluster import NoCluster
 from signer.observe.health import Note
 
 _log = logging.getLogger("istio_signer.app.remote")

@@ -11,13 +11,14 @@ from typing import Any
 from signer.app.live_cluster import BuiltCluster, Live
 from signer.app.remote_cluster import BUILD_SECONDS, Remote
 from signer.authn.clusters import ByCluster
-from signer.kube.api import KubeApi, connect_with
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect_with
 from signer.observe.health import Note
 
 __all__ = ["Build", "BuiltCluster", "Connect", "RemoteClusters"]
 
 Build = Callable[[str, KubeApi], Awaitable[BuiltCluster]]
-Connect = Callable[[Mapping[str, Any]], Awaitable[KubeApi]]
+Connect = Callable[[Mapping[str, Any], str], Awaitable[KubeApi]]
 
 
 class RemoteClusters:
@@ -26,7 +27,7 @@ class RemoteClusters:
     Args:
         clusters: Where judges are put.
         build: Makes a cluster's judge from its id and its connection.
-        connect: Opens a connection by a decoded kubeconfig.
+        connect: Opens a connection by a decoded kubeconfig; told the cluster's id for the log.
     """
 
     def __init__(self, clusters: ByCluster, build: Build, connect: Connect = connect_with) -> None:
@@ -37,14 +38,11 @@ class RemoteClusters:
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def added(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        """Connect; until that is done, its callers are told to try again."""
+    def wanted(self, cluster_id: str, config: Mapping[str, Any]) -> None:
+        """Connect, or connect anew. Until that is done, what there is stays; where there is nothing, its callers are
+        told to try again."""
         if not self._closed:
             self._remote(cluster_id).want(config)
-
-    def changed(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        """Connect anew; until that is done, what there is stays."""
-        self.added(cluster_id, config)
 
     def removed(self, cluster_id: str) -> None:
         """Forget it at once: its callers' credentials are bad from now on."""
@@ -84,7 +82,7 @@ class RemoteClusters:
 
     async def _open(self, cluster_id: str, config: Mapping[str, Any]) -> Live:
         async with AsyncExitStack() as opened, asyncio.timeout(BUILD_SECONDS):
-            api = await self._connect(config)
+            api = await self._connect(config, cluster_id)
             opened.push_async_callback(api.close)
             built = await self._build(cluster_id, api)
             opened.push_async_callback(built.close)

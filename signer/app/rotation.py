@@ -20,7 +20,8 @@ from signer.core.ports import Clock
 from signer.core.rotation import Rotation
 from signer.core.rotator import RootRotator, RotationRefused
 from signer.core.spec import RotateOptions
-from signer.kube.api import KubeApi, connect
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
 from signer.trust.distribution.record import RecordPlace
 from signer.trust.rotation.gates import AllGates, Gate, NamespaceGate, PolicyGate, ServingGate, TimeGate, Waits
 from signer.trust.rotation.steps import Steps

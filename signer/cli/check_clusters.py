@@ -8,8 +8,9 @@ from signer.authn.token_review import try_review
 from signer.config.model import Cluster, Config
 from signer.core.spec import Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster, NotInPod
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster, NotInPod
 from signer.kube.rights import Right, check_rights
 from signer.trust import rights
 

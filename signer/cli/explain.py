@@ -30,7 +30,7 @@ from signer.core.events import NoMeter
 from signer.core.types import Caller, Grant
 from signer.core.validity import decide
 from signer.issue.route import Route, Router
-from signer.kube.connect import NoCluster
+from signer.kube.no_cluster import NoCluster
 from signer.runtime.clock import SystemClock
 
 

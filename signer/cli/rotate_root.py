@@ -15,7 +15,7 @@ from signer.core.chain import fingerprint
 from signer.core.rotation import Phase, WrongPhase
 from signer.core.rotator import RotationRefused
 from signer.core.spec import RotateOptions
-from signer.kube.connect import NoCluster
+from signer.kube.no_cluster import NoCluster
 from signer.runtime.clock import SystemClock
 from signer.trust.rotation.gates import GateView
 from signer.trust.rotation.steps import GateClosed, Status, Steps

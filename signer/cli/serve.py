@@ -15,7 +15,7 @@ from signer.cli.common import OK, REFUSED, USAGE, Failure, add_config, load_conf
 from signer.config.load import Loaded, load
 from signer.config.model import Logging
 from signer.core.identity import TrustDomain
-from signer.kube.connect import NoCluster, NotInPod
+from signer.kube.no_cluster import NoCluster, NotInPod
 from signer.observe import logs
 from signer.observe.lines import LineSink
 from signer.runtime.clock import SystemClock

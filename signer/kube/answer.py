@@ -8,6 +8,8 @@ from typing import Any
 import aiohttp
 
 MAX_BYTES = 1024 * 1024
+# An object, or whatever else of JSON the API server has sent.
+Manifest = dict[str, Any]
 
 
 class ApiUnavailable(Exception):
@@ -52,6 +54,11 @@ class Stream:
     status: int
     date: str
     chunks: AsyncIterator[bytes]
+
+
+def reason_of(answer: Answer) -> str:
+    """The API server's reason and message (kind Status), cut and quoted; it names users, verbs and resources."""
+    return f"{answer.body.get('reason', '')!s:.60} {str(answer.body.get('message', ''))[:300]!a}".strip()
 
 
 async def read_answer(response: aiohttp.ClientResponse, limit: int = MAX_BYTES, *, discard: bool = False) -> Answer:

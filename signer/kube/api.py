@@ -5,13 +5,10 @@ kubeconfig, exec plugins) is what is wanted of it.
 """
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,43 +16,32 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
 from signer.kube.answer import MAX_BYTES, Answer, ApiUnavailable, Silence, Stream, read_answer
-from signer.kube.connect import NoCluster, open_client, open_client_from
 from signer.kube.keepalive import keep_alive
-
-__all__ = ["Answer", "ApiUnavailable", "KubeApi", "NoCluster", "Stream", "connect", "connect_with"]
+from signer.kube.no_cluster import NoCluster
+from signer.kube.sending import JSON, Call, send
 
 RENEW_SECONDS = 10.0
 # Credentials come from files, which may be on a volume that hangs, or from a command that does.
 OPEN_SECONDS = 5.0
-JSON = "application/json"
-# The keys of service-account tokens come as nothing but the second.
-ACCEPT = "application/json, application/jwk-set+json"
 # Server-side apply; JSON is YAML.
 APPLY = "application/apply-patch+yaml"
 
 _log = logging.getLogger("istio_signer.kube")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What to send."""
-
-    method: str
-    path: str
-    body: dict[str, Any] | None = None
-    content: str = JSON
-
-
 class KubeApi:
     """One API server. Every call has a time-out in seconds; none is retried here.
 
     Args:
+        client: The first client.
         open_client: Makes a client from the credentials as they are now.
-        client: The first one.
+        name: The cluster's id, for the log; empty where it has none.
     """
 
-    def __init__(self, client: ApiClient, open_client: Callable[[], Awaitable[ApiClient]]) -> None:
+    def __init__(self, client: ApiClient, open_client: Callable[[], Awaitable[ApiClient]], name: str = "") -> None:
         self._client = client
+        self.label = f"cluster {name!a}: " if name else ""
+        """What a line of the log about it begins with: several clusters would give equal lines."""
         self._open_client = open_client
         self._opened = time.monotonic()
 
@@ -113,7 +99,7 @@ class KubeApi:
         """
         try:
             async with asyncio.timeout(opening):
-                response = await self._open(Call("GET", path), None)
+                response = await send(self._client, Call("GET", path), None)
         except TimeoutError:
             raise ApiUnavailable(f"no answer within {opening:g} s", final=True) from None
         except (aiohttp.ClientError, OSError, ConfigException) as error:
@@ -142,10 +128,11 @@ class KubeApi:
             async with asyncio.timeout(OPEN_SECONDS):
                 old, self._client = self._client, await self._open_client()
         except NoCluster as error:
-            _log.error("the API server's credentials cannot be read again: %s", error)
+            _log.error("%sthe API server's credentials cannot be read again: %s", self.label, error)
             return
         except TimeoutError:
-            _log.error("the API server's credentials could not be read again within %g s; the old stay", OPEN_SECONDS)
+            late = "%sthe API server's credentials could not be read again within %g s; the old stay"
+            _log.error(late, self.label, OPEN_SECONDS)
             return
         await old.close()  # type: ignore[no-untyped-call]
 
@@ -170,72 +157,6 @@ class KubeApi:
         except (aiohttp.ClientError, OSError) as error:
             raise await self._broken(error) from None
 
-    async def _exchange(self, call: "Call", timeout: float, limit: int, discard: bool) -> Answer:
-        async with await self._open(call, timeout) as response:
+    async def _exchange(self, call: Call, timeout: float, limit: int, discard: bool) -> Answer:
+        async with await send(self._client, call, timeout) as response:
             return await read_answer(response, limit, discard=discard)
-
-    async def _open(self, call: "Call", timeout: float | None) -> aiohttp.ClientResponse:
-        """Send by the client's own session: its calls follow redirects, and with them a token would leave, and
-        somebody else's verdict come in."""
-        prepared = await self._client.param_serialize(
-            call.method, call.path, header_params={"Accept": ACCEPT}, auth_settings=["BearerToken"]
-        )
-        url, headers = prepared[1], {**prepared[2], "Content-Type": call.content}
-        rest = self._client.rest_client
-        if rest.pool_manager is None:
-            rest.pool_manager = rest._create_pool_manager()
-        response: aiohttp.ClientResponse = await rest.pool_manager.request(
-            call.method,
-            url,
-            headers=headers,
-            data=None if call.body is None else json.dumps(call.body, separators=(",", ":")),
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            allow_redirects=False,
-            proxy=rest.proxy,
-            proxy_headers=rest.proxy_headers,
-            server_hostname=rest.configuration.tls_server_name or None,
-        )
-        return response
-
-
-async def connect(kubeconfig: Path | None, context: str | None = None) -> KubeApi:
-    """Open a connection; nothing is sent yet.
-
-    Args:
-        kubeconfig: A kubeconfig file; None means the pod's own service account.
-        context: A context of that file; None means its current one.
-
-    Raises:
-        NoCluster: The file is unusable or cannot be read in time, or this process does not run in a pod.
-    """
-
-    async def opened() -> ApiClient:
-        return await open_client(kubeconfig, context)
-
-    where = kubeconfig or "the pod's service account"
-    return await _connected(opened, f"{where}: ", ": does its volume hang, or a command that it runs?")
-
-
-async def connect_with(config: Mapping[str, Any]) -> KubeApi:
-    """Open a connection by a kubeconfig that somebody else wrote, as Istio's remote secrets are; nothing is sent yet.
-
-    Args:
-        config: Decoded. Its credentials stay as they are for as long as the connection: nobody can read them again.
-
-    Raises:
-        NoCluster: It is unusable, says what it must not (``signer.kube.connect``), or cannot be loaded in time.
-    """
-
-    async def opened() -> ApiClient:
-        return await open_client_from(config)
-
-    return await _connected(opened, "the kubeconfig ", "")
-
-
-async def _connected(opened: Callable[[], Awaitable[ApiClient]], what: str, hint: str) -> KubeApi:
-    try:
-        async with asyncio.timeout(OPEN_SECONDS):
-            client = await opened()
-    except TimeoutError:
-        raise NoCluster(f"{what}could not be read within {OPEN_SECONDS:g} s{hint}") from None
-    return KubeApi(client, opened)

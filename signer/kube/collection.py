@@ -4,28 +4,26 @@ An object is looked for by its name and its UID: the name may be another one's b
 the watch does not know yet is waited for a moment and then asked for, so that a watch that lags is no refusal.
 """
 
-import asyncio
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic
 from urllib.parse import quote
 
-from signer.kube.answer import Answer, ApiUnavailable
+from signer.core.recent import Recent
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
+from signer.kube.gathering import Gathering
 from signer.kube.table import F, Successor, Table
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.waiting import Waiters
+from signer.kube.watch import Watch
 
 MAX_GONE = 10_000
 MAX_ASKED = 256
 GET_SECONDS = 3.0
 # Parsing a page stalls all requests: some 16 ms for so many pods.
 PAGE = 200
-
-H = TypeVar("H")
 
 
 class Vanished(Exception):
@@ -57,11 +55,11 @@ class Collection(Generic[F]):
         self._patience = patience
         self._table = table
         self._known = table()
-        self._gone: OrderedDict[str, None] = OrderedDict()
-        self._waiting: dict[object, set[asyncio.Event]] = {}
+        self._gone: Recent[str, None] = Recent(MAX_GONE)
+        self._waiters = Waiters()
         self._asking: Asking[F | None] = Asking(plural, MAX_ASKED)
         self._closed = False
-        self.watch = Watch(api, f"/api/v1/{plural}", {}, self, gather=self._successor, page=PAGE)
+        self.watch = Watch(api, f"/api/v1/{plural}", {}, self, page=PAGE)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -105,38 +103,16 @@ class Collection(Generic[F]):
         if found is None and uid in self._gone:
             raise Vanished(f"{self._plural}: {name[:80]!a} with this uid is gone")
         return (
-            found or await self.until((namespace, name), known, self._patience) or await self._ask(namespace, name, uid)
+            found
+            or await self._waiters.until((namespace, name), known, self._patience)
+            or await self._ask(namespace, name, uid)
         )
-
-    async def until(self, key: object, found: Callable[[], H | None], seconds: float) -> H | None:
-        """Wait until ``found`` gives something, asked whenever an object of ``key`` changes; None when it is late."""
-        with self._waiter(key) as changed:
-            try:
-                async with asyncio.timeout(seconds):
-                    while (hit := found()) is None:
-                        await changed.wait()
-                        changed.clear()
-                    return hit
-            except TimeoutError:
-                return None
-
-    @contextmanager
-    def _waiter(self, key: object) -> Iterator[asyncio.Event]:
-        changed = asyncio.Event()
-        waiting = self._waiting.setdefault(key, set())
-        waiting.add(changed)
-        try:
-            yield changed
-        finally:
-            waiting.discard(changed)
-            if not waiting and self._waiting.get(key) is waiting:
-                del self._waiting[key]
 
     async def _ask(self, namespace: str, name: str, uid: str) -> F:
         # With the uid: an answer from before another one of the name was made says nothing of that.
         found = await self._asking.ask((namespace, name, uid), lambda: self._read(namespace, name))
         if found is None or found.uid != uid:
-            self._bury(uid)
+            self._gone.put(uid, None)
             raise Vanished(f"{self._plural}: there is no {name[:80]!a} with this uid")
         self.watch.restart(f"{self._plural} have changed")
         return found
@@ -153,37 +129,24 @@ class Collection(Generic[F]):
         except (KeyError, TypeError, ValueError):
             raise ApiUnavailable(f"{self._plural}: the answer is not what was asked for") from None
 
-    def listed(self, objects: list[F]) -> None:
-        """Take all objects in place of what was known. UIDs that are gone meanwhile are found so when asked for."""
-        table = self._table()
-        for fact in objects:
-            table.put(fact)
-        self._replace(table)
-
-    def _successor(self) -> Successor[F]:
+    def gathering(self) -> Gathering:
+        """Take a list into a table beside the one in use. UIDs that are gone by then are found so when asked for."""
         return Successor(self._known, self._table(), self._fact, self._replace)
 
     def _replace(self, table: Table[F]) -> None:
         self._known = table
-        for waiting in self._waiting.values():
-            _wake(waiting)
+        self._waiters.wake_all()
 
     def changed(self, kind: str, item: Manifest) -> None:
         """Take one event."""
         fact = self._fact(item)
         if kind == "DELETED":
             self._known.remove(fact.namespace, fact.name)
-            self._bury(fact.uid)
+            self._gone.put(fact.uid, None)
         else:
             self._known.put(fact)
-            self._gone.pop(fact.uid, None)
-        for key in ((fact.namespace, fact.name), *self._keys(fact)):
-            _wake(self._waiting.get(key, ()))
-
-    def _bury(self, uid: str) -> None:
-        self._gone[uid] = None
-        if len(self._gone) > MAX_GONE:
-            self._gone.popitem(last=False)
+            self._gone.forget(fact.uid)
+        self._waiters.wake((fact.namespace, fact.name), *self._keys(fact))
 
     def _keys(self, fact: F) -> tuple[object, ...]:
         """More keys whose waiters an object wakes."""
@@ -199,8 +162,3 @@ def _not_found(answer: Answer, name: str) -> bool:
     """Whether it is the API server that says so, and of this object: what stands between has 404s of its own."""
     details = answer.body.get("details")
     return answer.body.get("reason") == "NotFound" and isinstance(details, dict) and details.get("name") == name
-
-
-def _wake(waiting: Iterable[asyncio.Event]) -> None:
-    for changed in waiting:
-        changed.set()

@@ -16,26 +16,59 @@ from kubernetes.aio.config import (
     load_kube_config_from_dict,
 )
 
+from signer.kube.api import OPEN_SECONDS, KubeApi
+from signer.kube.foreign_kubeconfig import sanitized
 from signer.kube.memory_files import in_memory
+from signer.kube.no_cluster import NoCluster, NotInPod
 
 # As many as authentication.concurrency may be.
 MAX_CONNECTIONS = 1000
-# What a kubeconfig that came from a Secret may say (istio: pkg/kube/multicluster/secretcontroller.go, which rebuilds
-# each user too, so that what is new in the format stays out until somebody has looked at it) ...
-_USER_KEYS = ("token", "client-certificate-data", "client-key-data", "username", "password")
-_CLUSTER_KEYS = ("server", "certificate-authority-data", "tls-server-name")
-# ... and what it must not: commands to run, files of this machine, other roads, other identities.
-_USER_REFUSED = ("exec", "auth-provider", "tokenFile", "client-certificate", "client-key", "as", "as-groups")
-_CLUSTER_REFUSED = ("certificate-authority", "proxy-url")
-_UNVERIFIED = "insecure-skip-tls-verify"
 
 
-class NoCluster(Exception):
-    """There is no usable connection configuration; the message says what is missing and what to do."""
+async def connect(kubeconfig: Path | None, context: str | None = None, name: str = "") -> KubeApi:
+    """Open a connection; nothing is sent yet.
+
+    Args:
+        kubeconfig: A kubeconfig file; None means the pod's own service account.
+        context: A context of that file; None means its current one.
+        name: The cluster's id, for the log.
+
+    Raises:
+        NoCluster: The file is unusable or cannot be read in time, or this process does not run in a pod.
+    """
+
+    async def opened() -> ApiClient:
+        return await open_client(kubeconfig, context)
+
+    where = kubeconfig or "the pod's service account"
+    return await _connected(opened, name, f"{where}: ", ": does its volume hang, or a command that it runs?")
 
 
-class NotInPod(NoCluster):
-    """A pod's own service account is to be used, and this process runs in no pod: nothing is wrong but the place."""
+async def connect_with(config: Mapping[str, Any], name: str = "") -> KubeApi:
+    """Open a connection by a kubeconfig that somebody else wrote, as Istio's remote secrets are; nothing is sent yet.
+
+    Args:
+        config: Decoded. Its credentials stay as they are for as long as the connection: nobody can read them again.
+        name: The cluster's id, for the log.
+
+    Raises:
+        NoCluster: It is unusable, says what it must not (``signer.kube.foreign_kubeconfig``), or cannot be loaded in
+            time.
+    """
+
+    async def opened() -> ApiClient:
+        return await open_client_from(config)
+
+    return await _connected(opened, name, "the kubeconfig ", "")
+
+
+async def _connected(opened: Callable[[], Awaitable[ApiClient]], name: str, what: str, hint: str) -> KubeApi:
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            client = await opened()
+    except TimeoutError:
+        raise NoCluster(f"{what}could not be read within {OPEN_SECONDS:g} s{hint}") from None
+    return KubeApi(client, opened, name)
 
 
 async def open_client(kubeconfig: Path | None, context: str | None) -> ApiClient:
@@ -127,63 +160,3 @@ def _no_cluster(kubeconfig: Path | None, fault: str) -> NoCluster:
     if not os.environ.get("KUBERNETES_SERVICE_HOST"):
         return NotInPod(f"this is no pod of a cluster ({fault}); name a kubeconfig file")
     return NoCluster(f"the pod's service account cannot be used ({fault}); see automountServiceAccountToken")
-
-
-def sanitized(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy what is harmless of a kubeconfig that somebody else wrote.
-
-    Raises:
-        NoCluster: It says what it must not; the message has the key's place, never its value.
-    """
-    return {
-        "current-context": _texts(config, ("current-context",), "kubeconfig").get("current-context"),
-        "users": [_entry(place, item, "user", _user) for place, item in _items(config, "users")],
-        "clusters": [_entry(place, item, "cluster", _cluster) for place, item in _items(config, "clusters")],
-        "contexts": [_entry(place, item, "context", _context) for place, item in _items(config, "contexts")],
-    }
-
-
-def _items(config: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
-    items = config.get(key)
-    if not isinstance(items, list):
-        raise NoCluster(f"{key}: not a list")
-    return [(f"{key}.{index}", item) for index, item in enumerate(items)]
-
-
-def _entry(place: str, item: Any, kind: str, read: Callable[[str, Mapping[str, Any]], Any]) -> dict[str, Any]:
-    if not isinstance(item, Mapping) or not isinstance(item.get(kind), Mapping):
-        raise NoCluster(f"{place}.{kind}: not a mapping")
-    return {"name": _texts(item, ("name",), place).get("name"), kind: read(f"{place}.{kind}", item[kind])}
-
-
-def _user(place: str, user: Mapping[str, Any]) -> dict[str, str]:
-    _refuse(place, user, _USER_REFUSED)
-    return _texts(user, _USER_KEYS, place)
-
-
-def _cluster(place: str, cluster: Mapping[str, Any]) -> dict[str, str]:
-    _refuse(place, cluster, _CLUSTER_REFUSED)
-    if cluster.get(_UNVERIFIED):
-        raise NoCluster(f"{place}.{_UNVERIFIED}: the API server must be verified")
-    kept = _texts(cluster, _CLUSTER_KEYS, place)
-    if "@" in kept.get("server", ""):
-        raise NoCluster(f"{place}.server: credentials do not belong into an address")
-    return kept
-
-
-def _context(place: str, context: Mapping[str, Any]) -> dict[str, str]:
-    return _texts(context, ("cluster", "user"), place)
-
-
-def _refuse(place: str, section: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    for key in keys:
-        if section.get(key):
-            raise NoCluster(f"{place}.{key}: not allowed in a kubeconfig from a Secret")
-
-
-def _texts(section: Mapping[str, Any], keys: tuple[str, ...], place: str) -> dict[str, str]:
-    kept = {key: section[key] for key in keys if section.get(key) is not None}
-    for key, value in kept.items():
-        if not isinstance(value, str):
-            raise NoCluster(f"{place}.{key}: not a text")
-    return kept

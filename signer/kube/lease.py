@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 
 from signer.core.ports import Clock
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
 from signer.kube.lease_pace import Pace, Refused
 from signer.kube.lease_record import LeaseRecord, Manifest, Move, Seen, claim, decide, observe, release
 from signer.kube.lease_settings import Leadership, LeaseSettings

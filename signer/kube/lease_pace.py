@@ -3,9 +3,8 @@
 import logging
 import random
 
-from signer.kube.api import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable, reason_of
 from signer.kube.lease_settings import LeaseSettings
-from signer.kube.watch import reason_of
 
 _log = logging.getLogger("istio_signer.kube.lease")
 CALL_SECONDS = 5.0

@@ -23,7 +23,7 @@ def in_memory(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Give a kubeconfig whose data are files, for as long as the block lasts.
 
     Args:
-        config: As ``signer.kube.connect.sanitized`` leaves it.
+        config: As ``signer.kube.foreign_kubeconfig.sanitized`` leaves it.
 
     Raises:
         ValueError: Data that are not base64; the message names the key and never the value.

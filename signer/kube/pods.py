@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from signer.kube.answer import ApiUnavailable
+from signer.kube.answer import ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
 from signer.kube.collection import GET_SECONDS, Collection
 from signer.kube.table import Table
-from signer.kube.watch import Manifest, reason_of
 
 MAX_NODES_ASKED = 16
 NODE_BYTES = 16 * 1024 * 1024
@@ -136,7 +135,7 @@ class Pods(Collection[Pod]):
     async def comes_to(self, node: str, namespace: str, service_account: str, now: float, seconds: float) -> bool:
         """Wait ``seconds`` at most until ``runs_on`` holds."""
         key = (node, namespace, service_account)
-        return bool(await self.until(key, lambda: self.runs_on(*key, now) or None, seconds))
+        return bool(await self._waiters.until(key, lambda: self.runs_on(*key, now) or None, seconds))
 
     async def are_on(self, node: str, namespace: str, service_account: str, now: float) -> bool:
         """Ask the API server what ``runs_on`` tells from memory, for when that is about to be a refusal.

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from signer.kube.watch import Manifest
+from signer.kube.answer import Manifest
 
 MAX_BYTES = 256 * 1024
 

@@ -9,9 +9,11 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
+from signer.kube.answer import Manifest
 from signer.kube.api import KubeApi
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.remote_secret import Found, found_in, name_of
-from signer.kube.watch import Manifest, Watch
+from signer.kube.watch import Watch
 
 _log = logging.getLogger("istio_signer.kube.remote")
 SELECTOR = "istio/multiCluster=true"
@@ -24,12 +26,9 @@ _MAX_FAULTS = 20
 class Listener(Protocol):
     """Whoever wants to know the clusters. Called on the event loop; must not block and must not raise."""
 
-    def added(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        """A cluster's first usable kubeconfig, decoded."""
-        ...
-
-    def changed(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        """Another one, or the one before where what came between was broken."""
+    def wanted(self, cluster_id: str, config: Mapping[str, Any]) -> None:
+        """A usable kubeconfig, decoded: a cluster's first, another one, or the one before where what came between was
+        broken."""
         ...
 
     def removed(self, cluster_id: str) -> None:
@@ -67,8 +66,11 @@ class RemoteSecrets:
         self.settled = asyncio.Event()
         """Set once everything that was listed first has been told."""
 
-    def listed(self, objects: list[Manifest]) -> None:
+    def gathering(self) -> Gathering:
         """Take all secrets, as of now."""
+        return Whole(self._listed)
+
+    def _listed(self, objects: list[Manifest]) -> None:
         self._secrets = {name: found_in(item) for item in objects if (name := name_of(item))}
         self._news.set()
 
@@ -105,7 +107,7 @@ class RemoteSecrets:
             return
         if told is not None and told[0] == found.digest:
             if self._bad.pop(cluster, None) is not None:
-                self._listener.changed(cluster, told[1])
+                self._listener.wanted(cluster, told[1])
             return
         config, fault = (None, found.fault) if found.fault else await asyncio.to_thread(self._decoded, found.data)
         if config is None:
@@ -113,7 +115,7 @@ class RemoteSecrets:
             return
         self._bad.pop(cluster, None)
         self._good[cluster] = (found.digest, config)
-        (self._listener.added if told is None else self._listener.changed)(cluster, config)
+        self._listener.wanted(cluster, config)
 
     def _broken(self, cluster: str, digest: bytes, fault: str) -> None:
         self._bad[cluster] = digest

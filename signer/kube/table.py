@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
-from signer.kube.watch import Manifest
+from signer.kube.answer import Manifest
 
 
 class Fact(Protocol):

@@ -5,25 +5,24 @@ list again on 410 Gone.
 """
 
 import asyncio
-import json
 import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
 from urllib.parse import urlencode
 
 from signer.core.backoff import pause_after
-from signer.kube.answer import Answer, ApiUnavailable, Silence, Stream
+from signer.kube.answer import ApiUnavailable, Silence
 from signer.kube.api import KubeApi
+from signer.kube.event_stream import EventStream
+from signer.kube.gathering import Follower
+from signer.kube.listing import Gone, pages_of
 
 _log = logging.getLogger("istio_signer.kube.watch")
-Manifest = dict[str, Any]
 PAGE = 500
-LIST_BYTES = 64 * 1024 * 1024
-LINE_BYTES = 4 * 1024 * 1024
-LIST_SECONDS = 20.0
 OPEN_SECONDS = 10.0
 # The server ends each watch about then, give or take, so that clients spread over its replicas.
 WATCH_SECONDS = 300
@@ -33,41 +32,11 @@ SILENCE_SECONDS = 90.0
 PROVEN_SECONDS = 1.0
 # A server that says "gone" twice within that time is in trouble, and must not be listed in a loop.
 GONE_SECONDS = 10.0
-# Whoever has heard something so lately is not dead: what it has not told yet is on its way.
-HEARD_SECONDS = 1.0
 # Between two pages of a list that is not the first: what is known serves meanwhile, and parsing one page after another
 # leaves a loop under load no time for those who wait.
 PAGE_PAUSE = 0.03
 _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 10.0
-
-
-class Follower(Protocol):
-    """Whoever wants to know. Called on the event loop; must not block and must not raise."""
-
-    def listed(self, objects: list[Any]) -> None:
-        """All objects as of now: what is not among them is gone."""
-        ...
-
-    def changed(self, kind: str, item: Manifest) -> None:
-        """One event: ``ADDED``, ``MODIFIED`` or ``DELETED``."""
-        ...
-
-
-class Gathering(Protocol):
-    """Takes a list page by page: whole objects of a large collection would fill the memory, and stall all else."""
-
-    def add(self, items: list[Manifest]) -> None:
-        """One page."""
-        ...
-
-    def done(self) -> None:
-        """That was all: what has not been among the pages is gone."""
-        ...
-
-
-class Gone(Exception):
-    """The server no longer knows the resourceVersion, or tells of a fault: everything must be listed again."""
 
 
 class Watch:
@@ -79,7 +48,6 @@ class Watch:
         selector: Of labels or fields, as query parameters.
         follower: Told of everything.
         restarted: Called whenever the watch has to be opened again after a fault.
-        gather: Begins a list, in place of the follower's ``listed``.
         page: Objects in one answer.
     """
 
@@ -90,11 +58,9 @@ class Watch:
         selector: dict[str, str],
         follower: Follower,
         restarted: Callable[[], None] = lambda: None,
-        gather: Callable[[], Gathering] | None = None,
         page: int = PAGE,
     ) -> None:
         self._api = api
-        self._gather = gather or (lambda: _Whole(follower))
         self._page = page
         self._path = path
         self._selector = selector
@@ -105,9 +71,7 @@ class Watch:
         self._told = ""
         self._gone = 0
         self._gone_at = -math.inf
-        self._heard = -math.inf
-        self._streaming: asyncio.Timeout | None = None
-        self._silent = ""
+        self._events = EventStream()
         self.synced = asyncio.Event()
         """Set once everything was listed for the first time."""
         self.fault = "nothing has been listed yet"
@@ -135,15 +99,8 @@ class Watch:
                 await self._failed(error)
 
     def restart(self, why: str) -> None:
-        """Somebody has seen what this watch should have told: open it again, unless it has just been heard.
-
-        A connection that is cut without a word looks like one on which nothing happens.
-        """
-        scope = self._streaming
-        if scope is None or self._silent or time.monotonic() - self._heard < HEARD_SECONDS:
-            return
-        self._silent = why
-        scope.reschedule(asyncio.get_running_loop().time())
+        """Somebody has seen what this watch should have told: open it again, unless it has just been heard."""
+        self._events.break_off(why)
 
     async def _list_again(self, why: str) -> None:
         """At once the first time, as is usual after a while; with pauses where it goes on."""
@@ -162,7 +119,7 @@ class Watch:
             self.broken_since = time.monotonic()
         if self.fault != self._told:
             self._told = self.fault
-            _log.warning("watch of %s; it is tried again", self.fault)
+            _log.warning("watch of %s%s; it is tried again", self._api.label, self.fault)
         self._failures += 1
         self._restarted()
         await asyncio.sleep(pause_after(self._failures, _FIRST_PAUSE, _LAST_PAUSE, random.random()))  # noqa: S311  spreads calls
@@ -171,22 +128,18 @@ class Watch:
         self._failures, self.broken_since, self.fault, self._told = 0, None, "", ""
 
     async def _list(self) -> None:
-        gathering, token = self._gather(), ""
+        gathering = self._follower.gathering()
         self.listing_since = self.listing_since or time.monotonic()
         self.fault = self.fault or f"{self._path}: it is being listed again"
-        while True:
-            query = {**self._selector, "limit": str(self._page)} | ({"continue": token} if token else {})
-            answer = await self._api.call("GET", f"{self._path}?{urlencode(query)}", LIST_SECONDS, limit=LIST_BYTES)
-            metadata = _success(answer).get("metadata") or {}
-            gathering.add(answer.body.get("items") or [])
-            token = metadata.get("continue") or ""
-            if not token:
-                break
-            if self.synced.is_set():
-                await asyncio.sleep(PAGE_PAUSE)
+        pause = PAGE_PAUSE if self.synced.is_set() else 0.0
+        version = ""
+        # Closed here, where a page is not what it should be: a generator left behind is closed at some later time.
+        async with aclosing(pages_of(self._api, self._path, self._selector, self._page, pause)) as pages:
+            async for items, version in pages:  # noqa: B007  the last one's counts
+                gathering.add(items)
         gathering.done()
         # Not before: what the follower could not take must be listed again.
-        self._version = str(metadata.get("resourceVersion") or "")
+        self._version = version
         self.listing_since = None
         self.synced.set()
         if not self._failures:
@@ -209,22 +162,9 @@ class Watch:
             # Not before it has lasted or brought something: one that opens and breaks at once is broken.
             proof = asyncio.get_running_loop().call_later(PROVEN_SECONDS, self._works)
             try:
-                await self._read(response)
+                await self._events.read(response, self._event)
             finally:
                 proof.cancel()
-
-    async def _read(self, response: Stream) -> None:
-        self._heard, self._silent = time.monotonic(), ""
-        try:
-            async with asyncio.timeout(None) as self._streaming:
-                async for line in _lines(response):
-                    self._heard = time.monotonic()
-                    self._event(json.loads(line))
-                    self._works()
-        except TimeoutError:
-            raise ApiUnavailable(f"it was silent although {self._silent}") from None
-        finally:
-            self._streaming = None
 
     def _event(self, event: Any) -> None:
         kind, item = event["type"], event["object"]
@@ -235,42 +175,4 @@ class Watch:
         if kind != "BOOKMARK":
             self._follower.changed(kind, item)
         self._version = str(version or self._version)
-
-
-class _Whole:
-    """All of a list at once."""
-
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
-        self._items: list[Manifest] = []
-
-    def add(self, items: list[Manifest]) -> None:
-        self._items += items
-
-    def done(self) -> None:
-        self._follower.listed(self._items)
-
-
-def _success(answer: Answer) -> Manifest:
-    if answer.status == 410:
-        raise Gone("HTTP 410")
-    if answer.status != 200:
-        raise ApiUnavailable(f"HTTP {answer.status}: {reason_of(answer)}")
-    return answer.body
-
-
-def reason_of(answer: Answer) -> str:
-    """The API server's reason and message (kind Status), cut and quoted; it names users, verbs and resources."""
-    return f"{answer.body.get('reason', '')!s:.60} {str(answer.body.get('message', ''))[:300]!a}".strip()
-
-
-async def _lines(response: Stream) -> AsyncIterator[bytes]:
-    """Whole lines; one that never ends is a fault."""
-    rest = b""
-    async for chunk in response.chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LINE_BYTES:
-            raise ValueError("an event without an end")
-        for line in whole:
-            if line:
-                yield line
+        self._works()

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from signer.kube.pods import Pods
 from signer.runtime.supervise import settle
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from signer.core.chain import TrustBundle
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from signer.trust.distribution.distributor import DistributionPlan, Distributor
 from signer.trust.distribution.objects import KEY
 from tests.cluster.api import Kube

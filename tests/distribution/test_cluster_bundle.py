@@ -11,7 +11,7 @@ from cryptography import x509
 
 from signer.core.chain import TrustBundle
 from signer.core.spiffe_bundle import document
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from signer.trust.distribution.cluster_bundle import ClusterBundle
 from signer.trust.distribution.objects import TRUST_BUNDLE
 from tests.cluster.api import Kube

@@ -13,7 +13,8 @@ from signer.core.chain import fingerprint
 from signer.core.errors import BackendUnavailable
 from signer.core.rotation import Phase, Rotation
 from signer.core.trust_record import KnownRoot, TrustRecord, decode, encode
-from signer.kube.api import KubeApi, connect
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
 from signer.observe.health import Health
 from signer.trust.bundle import LiveBundle
 from signer.trust.compose import TrustPolicy

@@ -18,7 +18,8 @@ from signer.core.errors import BackendUnavailable
 from signer.core.ports import Clock
 from signer.core.spec import BackendContext
 from signer.core.types import IssuedChain, SigningRequest
-from signer.kube.api import KubeApi, connect
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
 from signer.trust.istiod.judge import Wanted
 from signer.trust.istiod.mender import plan
 from signer.trust.istiod.secret import Manifest, Place, names

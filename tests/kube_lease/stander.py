@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from signer.kube.lease import Elector, LeaseSettings
 from signer.runtime.clock import SystemClock
 from signer.runtime.supervise import stop_on_signals

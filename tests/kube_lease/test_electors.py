@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from signer.kube.lease import Elector
 from signer.runtime.clock import SystemClock
 from tests.cluster.api import Kube

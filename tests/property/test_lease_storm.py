@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from signer.kube.api import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.lease import Elector
 from tests.support import virtual_time
 from tests.support.clock import NOW

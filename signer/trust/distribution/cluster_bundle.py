@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from signer.core.chain import TrustBundle
 from signer.core.ports import Leads
-from signer.kube.api import APPLY, Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.api import APPLY, KubeApi
+from signer.kube.gathering import Gathering, Whole
+from signer.kube.watch import Watch
 from signer.trust.distribution.objects import MANAGER, TRUST_BUNDLE, digest_of, trust_bundle
 
 _log = logging.getLogger("istio_signer.distribution")
@@ -47,6 +49,10 @@ class ClusterBundle:
             group.create_task(watch.run())
             await watch.synced.wait()
             group.create_task(self._keep(path, f"{GROUP}/{version}"))
+
+    def gathering(self) -> Gathering:
+        """Take a list."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[Manifest]) -> None:
         """What there is, from the watch."""

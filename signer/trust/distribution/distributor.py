@@ -13,8 +13,10 @@ from urllib.parse import quote, urlencode
 
 from signer.core.chain import TrustBundle
 from signer.core.ports import Leads
-from signer.kube.api import APPLY, Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.api import APPLY, KubeApi
+from signer.kube.gathering import Gathering, Whole
+from signer.kube.watch import Watch
 from signer.trust.distribution.ledger import Ledger
 from signer.trust.distribution.objects import MANAGER, Held, config_map, is_ending
 from signer.trust.distribution.tally import Tally
@@ -213,8 +215,10 @@ class Distributor:
 
 class _Namespaces:
     def __init__(self, owner: Distributor) -> None:
-        self.listed = owner.namespaces_listed
         self._owner = owner
+
+    def gathering(self) -> Gathering:
+        return Whole(self._owner.namespaces_listed)
 
     def changed(self, kind: str, item: Manifest) -> None:
         self._owner.namespace_changed(item, kind == "DELETED")
@@ -222,8 +226,10 @@ class _Namespaces:
 
 class _Maps:
     def __init__(self, owner: Distributor) -> None:
-        self.listed = owner.maps_listed
         self._owner = owner
+
+    def gathering(self) -> Gathering:
+        return Whole(self._owner.maps_listed)
 
     def changed(self, kind: str, item: Manifest) -> None:
         self._owner.map_changed(item, kind == "DELETED")

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from signer.core.ports import Clock, Leads
 from signer.core.trust_record import BadRecord, TrustRecord, decode, encode
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Manifest, Watch, reason_of
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.api import KubeApi
+from signer.kube.gathering import Gathering, Whole
+from signer.kube.watch import Watch
 from signer.trust.bundle import LiveBundle
 
 _log = logging.getLogger("istio_signer.trust")
@@ -110,6 +112,10 @@ class SharedRecord:
             group.create_task(watch.run())
             await watch.synced.wait()
             group.create_task(self._keep())
+
+    def gathering(self) -> Gathering:
+        """Take a list."""
+        return Whole(self.listed)
 
     def listed(self, objects: list[Manifest]) -> None:
         """What there is, from the watch."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from signer.core.errors import SignerError
 from signer.core.ports import BundleSource, Clock, Leads
-from signer.kube.api import ApiUnavailable
+from signer.kube.answer import ApiUnavailable
 from signer.observe.logs import frames_of
 from signer.trust.istiod.judge import Act, Verdict, Wanted
 from signer.trust.istiod.mender import Issues, Mender

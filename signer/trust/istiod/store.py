@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
-from signer.kube.watch import Watch, reason_of
+from signer.kube.answer import Answer, ApiUnavailable, reason_of
+from signer.kube.api import KubeApi
+from signer.kube.gathering import Gathering, Whole
+from signer.kube.watch import Watch
 from signer.trust.istiod.secret import Manifest, Place
 
 SECONDS = 5.0
@@ -66,8 +68,8 @@ class _Bell:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
 
-    def listed(self, _: list[Manifest]) -> None:
-        self._ring()
+    def gathering(self) -> Gathering:
+        return Whole(lambda _: self._ring())
 
     def changed(self, _: str, __: Manifest) -> None:
         self._ring()

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from signer.core.trust_record import MAX_BYTES, BadRecord, TrustRecord, decode, encode
-from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable, reason_of
 from signer.kube.api import KubeApi
-from signer.kube.watch import reason_of
 from signer.trust.bundle import LiveBundle
 from signer.trust.distribution.record import KEY, RecordPlace, manifest
 

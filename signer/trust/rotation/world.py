@@ -8,9 +8,9 @@ from cryptography import x509
 
 from signer.core.chain import fingerprint
 from signer.core.parsing import parse_certificates
-from signer.kube.answer import ApiUnavailable
+from signer.kube.answer import ApiUnavailable, Manifest, reason_of
 from signer.kube.api import KubeApi
-from signer.kube.watch import LIST_BYTES, Manifest, reason_of
+from signer.kube.listing import LIST_BYTES
 from signer.trust.distribution.distributor import DistributionPlan
 from signer.trust.distribution.objects import KEY, is_ending
 from signer.trust.rotation.store import StoreUnusable

@@ -12,7 +12,7 @@ from signer.config.model import BackendSection, Cluster, Config, RouteSection, S
 from signer.core.events import NoMeter
 from signer.core.types import ServerNames
 from signer.issue.guard import Guarded, GuardPolicy
-from signer.kube.connect import NoCluster
+from signer.kube.no_cluster import NoCluster
 from tests.support.clock import FakeClock
 from tests.support.fakes import FakeBackend
 
@@ -24,6 +24,7 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.closed = 0
+        self.names: list[str] = []
 
     async def close(self) -> None:
         """Note it."""
@@ -35,7 +36,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     """What connecting gives, except for a kubeconfig that is named ``broken``."""
     made = FakeApi()
 
-    async def connect(kubeconfig: Path | None, context: str | None) -> FakeApi:
+    async def connect(kubeconfig: Path | None, context: str | None, name: str) -> FakeApi:
+        made.names.append(name)
         if kubeconfig is not None:
             raise NoCluster("broken")
         return made
@@ -89,4 +91,4 @@ async def test_what_was_opened_is_closed_where_another_cluster_fails(api: FakeAp
     two = [Cluster(id="a"), Cluster(id="b", kubeconfig=Path("broken"))]
     with pytest.raises(NoCluster, match=r"clusters\.1\.kubeconfig: broken"):
         await build_callers(_CONFIG.model_copy(update={"clusters": two}), FakeClock(), lambda _: None, None)
-    assert api.closed == 1
+    assert (api.closed, api.names) == (1, ["a", "b"])

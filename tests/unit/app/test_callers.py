@@ -25,6 +25,7 @@ from signer.trust.bundle import PART, LiveBundle
 from signer.trust.extras import ExtraRoots, ExtraRule
 from tests.support.clock import HOUR, NOW, FakeClock
 from tests.support.fakes import CALLER, GRANT, PROFILE, FakeAuthenticator, FakeBackend, credentials
+from tests.support.listing import list_into
 from tests.support.pki import Ca, key, leaf_extensions, make_ca, make_leaf, spki
 from tests.unit.app.test_build import FakeApi
 from tests.unit.kube.test_remote_secrets import packed, secret
@@ -180,7 +181,7 @@ async def test_no_secret_takes_a_configured_name(name: str, secrets: list[Any]) 
     clusters = [{"id": "a", "aliases": ["old-a"]}, {"id": "b", "aliases": ["old-b"]}]
     async with _built(_config(clusters=clusters, remote_secrets={"enabled": True})):
         (follower,) = secrets
-        follower.listed([secret("one", {name: packed(1)})])
+        list_into(follower, [secret("one", {name: packed(1)})])
         await follower.catch_up()
         assert follower.faults == (f"secret 'one': cluster {name!a}: the configuration has this id",)
         assert follower._good == {}

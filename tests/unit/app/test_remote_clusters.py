@@ -13,7 +13,8 @@ from signer.app.remote_cluster import BUILD_SECONDS
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
-from signer.kube.api import ApiUnavailable, NoCluster
+from signer.kube.answer import ApiUnavailable
+from signer.kube.no_cluster import NoCluster
 from tests.support.fakes import FakeAuthenticator, credentials
 from tests.support.virtual_time import run
 from tests.support.waiting import give_up, settle
@@ -40,12 +41,14 @@ class Scene:
         self.events: list[str] = []
         self.faults: dict[str, list[BaseException]] = {}
         self.attempts: list[float] = []
+        self.named: list[str] = []
         self.held: set[str] = set()
         self.noted = False
         self.work: Callable[[], Coroutine[Any, Any, None]] | None = None
 
-    async def connect(self, config: Mapping[str, Any]) -> Api:
+    async def connect(self, config: Mapping[str, Any], name: str) -> Api:
         label = config["v"]
+        self.named.append(name)
         self.attempts.append(asyncio.get_running_loop().time())
         if label in self.held:
             await asyncio.sleep(HOUR)
@@ -102,12 +105,12 @@ def on_virtual_time(body: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
 
 def test_comes_changes_and_goes() -> None:
     async def body(scene: Scene) -> None:
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         assert "it is being connected" in await scene.judged("east")
         await settle()
         assert await scene.judged("east") == "one"
         assert scene.notes() == [(True, "cluster east: connected")]
-        scene.remotes.changed("east", {"v": "two"})
+        scene.remotes.wanted("east", {"v": "two"})
         assert await scene.judged("east") == "one"
         await settle()
         assert await scene.judged("east") == "two"
@@ -124,10 +127,11 @@ def test_comes_changes_and_goes() -> None:
 def test_a_failing_connection_is_tried_with_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
     async def body(scene: Scene) -> None:
         scene.faults["bad"] = [NoCluster("users.0.user.exec: no"), *[ApiUnavailable("no connection")] * 9]
-        scene.remotes.added("east", {"v": "bad"})
-        scene.remotes.added("west", {"v": "good"})
+        scene.remotes.wanted("east", {"v": "bad"})
+        scene.remotes.wanted("west", {"v": "good"})
         await settle()
         assert await scene.judged("west") == "good"
+        assert scene.named == ["east", "west"], "so that the log says where"
         assert await scene.judged("east") == "cluster 'east' cannot be asked: users.0.user.exec: no"
         assert scene.notes()[0] == (False, "cluster east: not connected; users.0.user.exec: no")
         await asyncio.sleep(HOUR)
@@ -145,7 +149,7 @@ def test_a_failing_connection_is_tried_with_growing_pauses(caplog: pytest.LogCap
 def test_a_bug_shows_its_frames_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
     async def body(scene: Scene) -> None:
         scene.faults["build one"] = [KeyError("s3cr3t")]
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         assert "bug in connecting: KeyError" in await scene.judged("east")
         assert scene.events == ["api one closed"]
@@ -159,10 +163,10 @@ def test_a_bug_shows_its_frames_and_no_text(caplog: pytest.LogCaptureFixture) ->
 
 def test_what_works_stays_while_its_successor_fails() -> None:
     async def body(scene: Scene) -> None:
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         scene.faults["two"] = [NoCluster("unusable")]
-        scene.remotes.changed("east", {"v": "two"})
+        scene.remotes.wanted("east", {"v": "two"})
         await settle()
         assert await scene.judged("east") == "one"
         assert scene.notes() == [(False, "cluster east: connected; unusable")]
@@ -177,10 +181,10 @@ def test_what_works_stays_until_its_successor_can_judge() -> None:
 
     async def body(scene: Scene) -> None:
         scene.noted = True
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         scene.faults["ready two"] = [ApiUnavailable("no connection")]
-        scene.remotes.changed("east", {"v": "two"})
+        scene.remotes.wanted("east", {"v": "two"})
         await settle()
         assert await scene.judged("east") == "one"
         assert scene.notes() == [(False, "cluster east: connected; no connection")]
@@ -195,12 +199,12 @@ def test_what_works_stays_until_its_successor_can_judge() -> None:
 
 def test_a_successor_that_never_judged_is_closed_and_nothing_else() -> None:
     async def body(scene: Scene) -> None:
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         scene.faults["ready two"] = [ApiUnavailable("no connection")] * 100
-        scene.remotes.changed("east", {"v": "two"})
+        scene.remotes.wanted("east", {"v": "two"})
         await asyncio.sleep(60.0)
-        scene.remotes.changed("east", {"v": "three"})
+        scene.remotes.wanted("east", {"v": "three"})
         await settle()
         assert await scene.judged("east") == "three"
         assert [event.split(",")[0] for event in scene.events] == [
@@ -218,7 +222,7 @@ def test_the_first_one_judges_at_once() -> None:
 
     async def body(scene: Scene) -> None:
         scene.faults["ready one"] = [ApiUnavailable("no connection")]
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         assert await scene.judged("east") == "one"
         assert scene.notes() == [(False, "cluster east: connected; no connection")]
@@ -226,7 +230,7 @@ def test_the_first_one_judges_at_once() -> None:
         assert scene.notes() == [(True, "cluster east: connected")]
         scene.faults["ready two"] = [ApiUnavailable("no connection")] * 100
         scene.remotes.removed("east")
-        scene.remotes.added("east", {"v": "two"})
+        scene.remotes.wanted("east", {"v": "two"})
         await settle()
         scene.remotes.removed("east")
         await settle()
@@ -238,12 +242,12 @@ def test_the_first_one_judges_at_once() -> None:
 def test_a_newer_kubeconfig_ends_the_wait_for_an_older_one() -> None:
     async def body(scene: Scene) -> None:
         scene.held.add("slow")
-        scene.remotes.added("east", {"v": "slow"})
+        scene.remotes.wanted("east", {"v": "slow"})
         await settle()
-        scene.remotes.changed("east", {"v": "fast"})
+        scene.remotes.wanted("east", {"v": "fast"})
         await settle()
         assert await scene.judged("east") == "fast"
-        scene.remotes.changed("east", {"v": "slow"})
+        scene.remotes.wanted("east", {"v": "slow"})
         await asyncio.sleep(BUILD_SECONDS + 0.1)
         assert scene.notes() == [(False, f"cluster east: connected; not ready within {BUILD_SECONDS:g} s")]
         scene.remotes.removed("east")
@@ -259,12 +263,12 @@ def test_a_broken_secret() -> None:
     async def body(scene: Scene) -> None:
         scene.remotes.broken("east", "not base64")
         assert await scene.judged("east") == "cluster 'east' cannot be asked: not base64"
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         scene.remotes.broken("east", "empty")
         assert await scene.judged("east") == "one"
         assert scene.notes() == [(False, "cluster east: connected; empty")]
-        scene.remotes.changed("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         assert scene.notes() == [(True, "cluster east: connected")]
 
@@ -289,7 +293,7 @@ def test_background_work_is_begun_again_and_ends_with_its_cluster(caplog: pytest
                 await asyncio.Event().wait()
 
         scene.work = work
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await asyncio.sleep(60.0)
         assert len(begun) == 3
 
@@ -302,13 +306,13 @@ def test_background_work_is_begun_again_and_ends_with_its_cluster(caplog: pytest
 def test_what_does_not_close_is_left(caplog: pytest.LogCaptureFixture) -> None:
     async def body(scene: Scene) -> None:
         scene.held.add("close one")
-        scene.remotes.added("east", {"v": "one"})
+        scene.remotes.wanted("east", {"v": "one"})
         await settle()
         begun = asyncio.get_running_loop().time()
         await scene.remotes.close()
         assert asyncio.get_running_loop().time() - begun == pytest.approx(CLOSE_SECONDS)
         assert scene.events[-1] == "api one closed"
-        scene.remotes.added("west", {"v": "late"})
+        scene.remotes.wanted("west", {"v": "late"})
         scene.remotes.broken("west", "late")
         assert await scene.judged("west") == "nobody"
 

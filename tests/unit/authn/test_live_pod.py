@@ -14,6 +14,7 @@ from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
 from signer.kube.pods import Account, Accounts, Pod, Pods
 from tests.support.clock import NOW, FakeClock
+from tests.support.listing import list_into, manifest_of
 from tests.unit.kube.test_collection import FakeApi, manifest
 
 MOMENT = NOW.timestamp()
@@ -34,8 +35,8 @@ class Scene:
         self.api = FakeApi()
         api = cast(KubeApi, self.api)
         self.pods, self.accounts = Pods(api, 0.0), Accounts(api, 0.0)
-        self.pods.listed([pod] if pod else [])
-        self.accounts.listed([account] if account else [])
+        list_into(self.pods, [manifest_of(pod)] if pod else [])
+        list_into(self.accounts, [manifest_of(account)] if account else [])
         for collection in (self.pods, self.accounts):
             collection.watch.synced.set()
             collection.watch.broken_since = None

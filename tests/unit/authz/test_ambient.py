@@ -13,8 +13,9 @@ from signer.core.errors import AuthenticationUnavailable, ImpersonationDenied
 from signer.core.identity import SpiffeId
 from signer.core.types import Caller, Grant, PodRef
 from signer.kube.answer import Answer, ApiUnavailable
-from signer.kube.pods import Pods, pod_of
+from signer.kube.pods import Pods
 from tests.support.clock import FakeClock
+from tests.support.listing import list_into
 from tests.support.waiting import settle
 from tests.unit.kube.test_collection import FakeApi, manifest
 
@@ -36,7 +37,7 @@ class Desk:
     def __init__(self, *pods: dict[str, Any]) -> None:
         self.api, self.clock = FakeApi(), FakeClock()
         self.pods = Pods(self.api, patience=0.0)  # type: ignore[arg-type]
-        self.pods.listed([*map(pod_of, pods)])
+        list_into(self.pods, [*pods])
         self.pods.watch.synced.set()
         self.pods.watch.broken_since = None
         proxies = NodeProxies(frozenset({"istio-system/ztunnel"}), self.pods)

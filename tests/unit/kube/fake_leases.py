@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from signer.kube.api import Answer, ApiUnavailable, KubeApi
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
 from signer.kube.lease import LeaseSettings
 
 SETTINGS = LeaseSettings(namespace="istio-system", identity="a")

@@ -8,9 +8,11 @@ from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
 from signer.kube import api
+from signer.kube import connect as connecting
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
-from signer.kube.connect import NoCluster
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
+from signer.kube.no_cluster import NoCluster
 from tests.support.kubeconfig import kubeconfig
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -86,7 +88,7 @@ async def test_credentials_that_hang_are_given_up_and_the_old_stay(
 ) -> None:
     """Who has no deadline of its own would wait for ever."""
     runner = await _serve(far)
-    connection = await connect(kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old"))
+    connection = await connect(kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old"), name="east")
     monkeypatch.setattr(api, "RENEW_SECONDS", 0.0)
     monkeypatch.setattr(api, "OPEN_SECONDS", 0.05)
     monkeypatch.setattr(connection, "_open_client", _hang)
@@ -94,14 +96,31 @@ async def test_credentials_that_hang_are_given_up_and_the_old_stay(
         assert (await connection.post(PATH, {}, 5)).status == 401
         assert (await connection.post(PATH, {}, 5)).status == 401
     assert far.seen == ["Bearer old", "Bearer old"]
-    assert "could not be read again within 0.05 s" in caplog.text
+    assert "cluster 'east': the API server's credentials could not be read again within 0.05 s" in caplog.text
+    await connection.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("name", "told"), [("", "the API"), ("east", "cluster 'east': the API")])
+async def test_credentials_that_are_gone_are_told_with_their_cluster(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, told: str
+) -> None:
+    """Where there is one to be told from others; the old ones stay."""
+    monkeypatch.setattr(api, "RENEW_SECONDS", 0.0)
+    runner = await _serve(far)
+    path = kubeconfig(tmp_path / "k", f"http://127.0.0.1:{far.port}", "old")
+    connection = await connect(path, name=name)
+    path.unlink()
+    assert (await connection.post(PATH, {}, 5)).status == 401
+    (record,) = caplog.records
+    assert record.getMessage() == f"{told} server's credentials cannot be read again: {path}: no such file"
     await connection.close()
     await runner.cleanup()
 
 
 async def test_a_connection_that_cannot_be_opened_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "OPEN_SECONDS", 0.05)
-    monkeypatch.setattr(api, "open_client", _hang)
+    monkeypatch.setattr(connecting, "OPEN_SECONDS", 0.05)
+    monkeypatch.setattr(connecting, "open_client", _hang)
     async with asyncio.timeout(5.0):
         with pytest.raises(NoCluster, match=r"could not be read within 0\.05 s"):
             await connect(tmp_path / "k")

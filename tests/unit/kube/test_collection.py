@@ -9,6 +9,7 @@ import pytest
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.collection import MAX_ASKED, MAX_GONE, Vanished
 from signer.kube.pods import Account, Pods, account_of, pod_of
+from tests.support.listing import list_into
 from tests.support.waiting import settle
 
 NOW = 1_000.0
@@ -119,13 +120,23 @@ def test_two_of_one_account_on_a_node(pods: Pods) -> None:
     pods.changed("DELETED", manifest("cart-1", "uid-1"))
     assert not pods.runs_on(*PLACE, NOW)
     pods.changed("ADDED", manifest())
-    pods.listed([])
+    list_into(pods, [])
     assert not pods.runs_on(*PLACE, NOW)
+
+
+def test_a_list_counts_once_it_is_whole(pods: Pods) -> None:
+    """Page by page, beside what is known; what is not among the pages is gone, and one that was given up is nothing."""
+    list_into(pods, [manifest("cart-0", "uid-0")], [manifest("cart-1", "uid-1")])
+    gathering = pods.gathering()
+    gathering.add([manifest("cart-2", "uid-2")])
+    assert (len(pods), pods.get("shop", "cart-2")) == (2, None)
+    list_into(pods, [], [manifest("cart-1", "uid-1")])
+    assert [pods.get("shop", f"cart-{n}") is not None for n in range(3)] == [False, True, False]
 
 
 async def test_a_known_pod_costs_no_question(pods: Pods, api: FakeApi) -> None:
     """From the list."""
-    pods.listed([pod_of(manifest())])
+    list_into(pods, [manifest()])
     assert (await pods.resolve("shop", "cart-0", "uid-0")).node == "node-0"
     assert api.asked == []
 
@@ -179,14 +190,14 @@ async def test_a_lagging_watch_is_waited_for(api: FakeApi) -> None:
     assert not placed.done()
     pods.changed("MODIFIED", manifest())
     assert await placed
-    assert (api.asked, pods._waiting) == ([], {})
+    assert (api.asked, pods._waiters._of) == ([], {})
 
 
 async def test_a_list_wakes_who_waits(pods: Pods) -> None:
     """As events do."""
     placed = asyncio.create_task(pods.comes_to(*PLACE, NOW, 5.0))
     await settle()
-    pods.listed([pod_of(manifest())])
+    list_into(pods, [manifest()])
     assert await placed
 
 
@@ -203,7 +214,7 @@ def test_while_all_is_listed_nothing_is_heard(pods: Pods) -> None:
 def test_the_memory_of_what_is_gone_is_bounded(pods: Pods) -> None:
     """The oldest go first."""
     for number in range(MAX_GONE + 5):
-        pods._bury(str(number))
+        pods.changed("DELETED", manifest(uid=str(number)))
     assert (len(pods._gone), "4" in pods._gone, "5" in pods._gone) == (MAX_GONE, False, True)
 
 

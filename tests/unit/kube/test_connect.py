@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import ApiClient
 
-from signer.kube import api
-from signer.kube.api import connect_with
-from signer.kube.connect import NoCluster, open_client_from
+from signer.kube import connect as connecting
+from signer.kube.connect import connect_with, open_client_from
+from signer.kube.no_cluster import NoCluster
 
 SECRET = "s3cr3t"
 Config = dict[str, Any]
@@ -123,7 +123,7 @@ async def _hang(_: object) -> ApiClient:
 
 
 async def test_one_that_cannot_be_loaded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "OPEN_SECONDS", 0.01)
-    monkeypatch.setattr(api, "open_client_from", _hang)
+    monkeypatch.setattr(connecting, "OPEN_SECONDS", 0.01)
+    monkeypatch.setattr(connecting, "open_client_from", _hang)
     with pytest.raises(NoCluster, match=r"could not be read within 0\.01 s"):
         await connect_with(config())

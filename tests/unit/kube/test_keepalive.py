@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from signer.kube import api, keepalive
-from signer.kube.api import connect
+from signer.kube.connect import connect
 from tests.support.kubeconfig import kubeconfig
 
 OPTIONS = {

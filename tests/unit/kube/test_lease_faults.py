@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from signer.kube.api import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.lease_pace import SLOW_SECONDS
 from tests.unit.kube.fake_leases import cut, dead, fine
 from tests.unit.kube.lease_scene import Scene, play

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from signer.kube.connect import NoCluster, open_client_from
+from signer.kube.connect import open_client_from
 from signer.kube.memory_files import in_memory
+from signer.kube.no_cluster import NoCluster
 from tests.support.pki import Ca, key, key_pem, leaf_extensions, make_ca, make_leaf, spki
 
 

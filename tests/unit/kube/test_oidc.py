@@ -9,7 +9,8 @@ from aiohttp import web
 
 from signer.kube import oidc
 from signer.kube.answer import ApiUnavailable
-from signer.kube.api import KubeApi, connect
+from signer.kube.api import KubeApi
+from signer.kube.connect import connect
 from signer.kube.oidc import MAX_BYTES, RemoteJwks, fetch_issuer, fetch_jwks
 from tests.support.kubeconfig import kubeconfig
 

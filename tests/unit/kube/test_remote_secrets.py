@@ -10,6 +10,7 @@ import pytest
 
 from signer.kube.remote_secret import MAX_BYTES
 from signer.kube.remote_secrets import MAX_CLUSTERS, RemoteSecrets, watch_secrets
+from tests.support.listing import list_into
 from tests.support.waiting import give_up
 
 Told = list[tuple[Any, ...]]
@@ -21,11 +22,8 @@ class Ear:
     def __init__(self) -> None:
         self.told: Told = []
 
-    def added(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        self.told.append(("added", cluster_id, config["v"]))
-
-    def changed(self, cluster_id: str, config: Mapping[str, Any]) -> None:
-        self.told.append(("changed", cluster_id, config["v"]))
+    def wanted(self, cluster_id: str, config: Mapping[str, Any]) -> None:
+        self.told.append(("wanted", cluster_id, config["v"]))
 
     def removed(self, cluster_id: str) -> None:
         self.told.append(("removed", cluster_id))
@@ -63,16 +61,16 @@ def secret(name: str, data: Any) -> dict[str, Any]:
 
 async def test_come_change_and_go(scene: Scene) -> None:
     """What has not changed is not told again."""
-    scene.secrets.listed([secret("a", {"east": packed(1), "west": packed(2)})])
-    assert await scene.news() == [("added", "east", 1), ("added", "west", 2)]
+    list_into(scene.secrets, [secret("a", {"east": packed(1), "west": packed(2)})])
+    assert await scene.news() == [("wanted", "east", 1), ("wanted", "west", 2)]
     scene.secrets.changed("MODIFIED", secret("a", {"east": packed(1), "west": packed(3)}))
-    assert await scene.news() == [("changed", "west", 3)]
+    assert await scene.news() == [("wanted", "west", 3)]
     scene.secrets.changed("ADDED", secret("b", {"north": packed(4)}))
     scene.secrets.changed("MODIFIED", secret("a", {"east": packed(1)}))
-    assert await scene.news() == [("removed", "west"), ("added", "north", 4)]
+    assert await scene.news() == [("removed", "west"), ("wanted", "north", 4)]
     scene.secrets.changed("DELETED", secret("a", {"east": packed(1)}))
     assert await scene.news() == [("removed", "east")]
-    scene.secrets.listed([])
+    list_into(scene.secrets, [])
     assert await scene.news() == [("removed", "north")]
     assert await scene.news() == []
 
@@ -92,46 +90,46 @@ BROKEN: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("value", "why"), BROKEN, ids=[str(n) for n in range(len(BROKEN))])
 async def test_one_broken_kubeconfig(scene: Scene, value: Any, why: str, caplog: pytest.LogCaptureFixture) -> None:
     """The others go on; it is told once, quotes nothing, and is gone with its secret."""
-    scene.secrets.listed([secret("a", {"east": value, "west": packed(1)})])
-    assert await scene.news() == [("broken", "east", why), ("added", "west", 1)]
-    scene.secrets.listed([secret("a", {"east": value, "west": packed(1)})])
+    list_into(scene.secrets, [secret("a", {"east": value, "west": packed(1)})])
+    assert await scene.news() == [("broken", "east", why), ("wanted", "west", 1)]
+    list_into(scene.secrets, [secret("a", {"east": value, "west": packed(1)})])
     assert await scene.news() == []
     assert "cluster east" in caplog.text
     assert "s3cr3t" not in caplog.text
-    scene.secrets.listed([])
+    list_into(scene.secrets, [])
     assert sorted(await scene.news()) == [("removed", "east"), ("removed", "west")]
 
 
 async def test_what_was_fine_stays(scene: Scene) -> None:
     """The earlier kubeconfig counts; the same one again is told, so that the complaint ends."""
-    scene.secrets.listed([secret("a", {"east": packed(1)})])
+    list_into(scene.secrets, [secret("a", {"east": packed(1)})])
     await scene.news()
     scene.secrets.changed("MODIFIED", secret("a", {"east": "?"}))
     assert await scene.news() == [("broken", "east", "not base64; the one before stays in use")]
     scene.secrets.changed("MODIFIED", secret("a", {"east": packed(1)}))
-    assert await scene.news() == [("changed", "east", 1)]
+    assert await scene.news() == [("wanted", "east", 1)]
     scene.secrets.changed("MODIFIED", secret("a", {"east": "??"}))
     scene.secrets.changed("MODIFIED", secret("a", {"east": packed(2)}))
-    assert await scene.news() == [("changed", "east", 2)]
+    assert await scene.news() == [("wanted", "east", 2)]
 
 
 async def test_one_id_in_two_secrets(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """The first by name counts, whoever came first; the other takes over when that is gone."""
-    scene.secrets.listed([secret("b", {"east": packed(2)}), secret("a", {"east": packed(1)})])
-    assert await scene.news() == [("added", "east", 1)]
+    list_into(scene.secrets, [secret("b", {"east": packed(2)}), secret("a", {"east": packed(1)})])
+    assert await scene.news() == [("wanted", "east", 1)]
     (fault,) = scene.secrets.faults
     assert fault == "secret 'b': cluster 'east': secret 'a' names it too, and counts"
     await scene.news()
     assert caplog.text.count(fault) == 1
     scene.secrets.changed("DELETED", secret("a", {}))
-    assert await scene.news() == [("changed", "east", 2)]
+    assert await scene.news() == [("wanted", "east", 2)]
     assert scene.secrets.faults == ()
 
 
 @pytest.mark.parametrize("odd", ["", "Kubernetes", "a\nb", "ü", "x" * 254, "\ud800"], ids=ascii)
 async def test_refused_ids(scene: Scene, odd: str) -> None:
-    scene.secrets.listed([secret("a", {odd: packed(1), "x" * 253: packed(2)})])
-    assert await scene.news() == [("added", "x" * 253, 2)]
+    list_into(scene.secrets, [secret("a", {odd: packed(1), "x" * 253: packed(2)})])
+    assert await scene.news() == [("wanted", "x" * 253, 2)]
     (fault,) = scene.secrets.faults
     assert fault.isascii()
     assert fault.isprintable()
@@ -140,8 +138,8 @@ async def test_refused_ids(scene: Scene, odd: str) -> None:
 
 async def test_too_many(scene: Scene) -> None:
     """The first ones count; the complaints are bounded, too."""
-    scene.secrets.listed([secret("a", {f"c{n:04}": packed(n) for n in range(MAX_CLUSTERS + 100)})])
-    assert await scene.news() == [("added", f"c{n:04}", n) for n in range(MAX_CLUSTERS)]
+    list_into(scene.secrets, [secret("a", {f"c{n:04}": packed(n) for n in range(MAX_CLUSTERS + 100)})])
+    assert await scene.news() == [("wanted", f"c{n:04}", n) for n in range(MAX_CLUSTERS)]
     assert len(scene.secrets.faults) == 21
     assert scene.secrets.faults[-1] == "80 more faults of remote secrets"
 
@@ -149,18 +147,18 @@ async def test_too_many(scene: Scene) -> None:
 @pytest.mark.parametrize("item", [None, {}, {"metadata": None}, {"metadata": {"name": 7}}, secret("a", [])], ids=str)
 async def test_malformed_objects(scene: Scene, item: Any) -> None:
     """Nobody dies of them."""
-    scene.secrets.listed([item, secret("b", {"east": packed(1)})])
+    list_into(scene.secrets, [item, secret("b", {"east": packed(1)})])
     for kind in ("ADDED", "DELETED"):
         scene.secrets.changed(kind, item)
-    assert await scene.news() == [("added", "east", 1)]
+    assert await scene.news() == [("wanted", "east", 1)]
 
 
 async def test_run_tells_by_itself(scene: Scene) -> None:
     running = asyncio.create_task(scene.secrets.run())
-    scene.secrets.listed([secret("a", {"east": packed(1)})])
+    list_into(scene.secrets, [secret("a", {"east": packed(1)})])
     async with asyncio.timeout(5.0):
         await scene.secrets.settled.wait()
-    assert scene.ear.told == [("added", "east", 1)]
+    assert scene.ear.told == [("wanted", "east", 1)]
     await give_up(running)
 
 

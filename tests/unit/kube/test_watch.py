@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from signer.kube import event_stream
 from signer.kube import watch as watching
-from signer.kube.api import connect
+from signer.kube.connect import connect
+from signer.kube.gathering import Gathering, Whole
 from signer.kube.watch import Watch
 from tests.support.kubeconfig import kubeconfig
 
@@ -72,6 +74,10 @@ class Notes:
 
     told: list[str] = field(default_factory=list)
 
+    def gathering(self) -> Gathering:
+        """Nothing is told before the list is whole."""
+        return Whole(self.listed)
+
     def listed(self, objects: list[dict[str, Any]]) -> None:
         """All objects."""
         self.told.append("listed " + ",".join(item["metadata"]["name"] for item in objects))
@@ -114,7 +120,7 @@ async def scene(far: Far, tmp_path: Path) -> AsyncIterator[Callable[[], Scene]]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    api = await connect(kubeconfig(tmp_path / "kubeconfig", server, "token"))
+    api = await connect(kubeconfig(tmp_path / "kubeconfig", server, "token"), name="east")
     tasks: list[asyncio.Task[None]] = []
 
     def begin() -> Scene:
@@ -170,6 +176,8 @@ async def test_a_fault_is_told_and_tried_again_with_pauses(
     await at.until(lambda: len(at.restarts) == 3)
     assert ("HTTP 403" in at.watch.fault, at.watch.broken_since is None) == (True, False)
     assert caplog.text.count("HTTP 403") == 1, "the same fault is told once"
+    assert f"watch of cluster 'east': {PATH}: HTTP 403: Forbidden 'no'; it is tried again" in caplog.text
+    assert "east" not in at.watch.fault, "whoever shows it says so"
     far.list_status = 200
     await at.until(lambda: at.watch.broken_since is None)
 
@@ -199,7 +207,7 @@ async def test_an_event_without_an_end_is_not_kept(
     far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(watching, "LINE_BYTES", 1000)
+    monkeypatch.setattr(event_stream, "LINE_BYTES", 1000)
     far.plays = [[event("ADDED", thing("x" * 200_000, "11"))]]
     at = scene()
     await at.until(lambda: len(at.restarts) == 1)
@@ -253,9 +261,9 @@ async def test_a_watch_that_did_not_tell_is_opened_again_where_it_was(
     far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(watching, "HEARD_SECONDS", 0.0)
+    monkeypatch.setattr(event_stream, "HEARD_SECONDS", 0.0)
     at = scene()
-    await at.until(lambda: at.watch._streaming is not None)
+    await at.until(lambda: at.watch._events._reading is not None)
     at.watch.restart("x has changed")
     at.watch.restart("y has changed")
     await at.until(lambda: len(far.watches) == 2)
@@ -280,7 +288,7 @@ async def test_one_that_was_heard_just_now_stays_open(far: Far, scene: Callable[
     """What it has not told yet is on its way."""
     at = scene()
     at.watch.restart("nothing is open yet")
-    await at.until(lambda: at.watch._streaming is not None)
+    await at.until(lambda: at.watch._events._reading is not None)
     at.watch.restart("x has changed")
     await asyncio.sleep(0.1)
     assert (len(far.watches), at.restarts) == (1, [])
@@ -313,7 +321,7 @@ async def test_a_list_is_noted_while_it_is_made_and_no_longer(far: Far, scene: C
     at.notes.listed = noting  # type: ignore[method-assign]
     assert at.watch.listing_since is None
     await at.until(lambda: len(far.watches) == 1)
-    await at.until(lambda: len(seen) == 2 and at.watch._streaming is not None)
+    await at.until(lambda: len(seen) == 2 and at.watch._events._reading is not None)
     assert None not in seen
     assert at.watch.listing_since is None
 
@@ -331,3 +339,32 @@ async def test_a_list_that_fails_is_still_being_made(
     far.list_status = 200
     await at.until(lambda: at.watch.synced.is_set())
     assert at.watch.listing_since is None
+
+
+async def test_a_page_that_the_follower_cannot_take_is_listed_again(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the rest of that list is not asked for: it counts for nothing."""
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
+    far.pages = [[{}], [thing("b", "2")]]
+    at = scene()
+    monkeypatch.setattr(at.notes, "gathering", lambda: ByName(at.notes.told))
+    await at.until(lambda: len(at.restarts) == 2)
+    assert ("continue" in far.lists[-1], at.watch.fault) == (False, f"{PATH}: KeyError")
+    far.pages = [[thing("a", "1")], [thing("b", "2")]]
+    await at.until(lambda: at.watch.broken_since is None)
+    assert at.notes.told == ["a", "b"]
+
+
+@dataclass
+class ByName:
+    """Takes pages by the objects' names."""
+
+    told: list[str]
+
+    def add(self, items: list[dict[str, Any]]) -> None:
+        """Raises where one has none."""
+        self.told += [item["metadata"]["name"] for item in items]
+
+    def done(self) -> None:
+        """All has been told."""

@@ -14,7 +14,7 @@ import pytest
 from signer.core.chain import TrustBundle
 from signer.core.errors import BackendUnavailable
 from signer.core.ports import Leads
-from signer.kube.api import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable
 from signer.observe.gauges import show_istiod
 from signer.observe.metrics import Metrics
 from signer.trust.istiod import service
