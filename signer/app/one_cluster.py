@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from signer.app.issuers import Issuers
@@ -18,7 +19,7 @@ from signer.config.model import Cluster, Config
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
 from signer.kube.api import KubeApi
-from signer.kube.pods import Accounts, Pods
+from signer.kube.pods import Accounts, Labels, Pods
 from signer.observe.health import Note
 
 Service = Callable[[], Coroutine[Any, Any, None]]
@@ -88,7 +89,7 @@ def authenticator_of(cluster: Cluster, api: KubeApi, parts: Parts) -> Authentica
     """One cluster's: its judge, its pods where somebody acts for them, and the labels of callers' pods."""
     trusted = trusted_in(cluster, parts.config)
     offline = cluster.tokens == "offline"
-    pods = Pods(api) if trusted or offline else None
+    pods = Pods(api, labelled=parts.labels_needed) if trusted or offline else None
     if pods is not None:
         parts.follow(cluster.id, "pods", pods)
         parts.proxies[cluster.id] = NodeProxies(frozenset(trusted), pods, parts.tolerance)
@@ -97,7 +98,8 @@ def authenticator_of(cluster: Cluster, api: KubeApi, parts: Parts) -> Authentica
         judge = _offline(cluster, api, pods, Queued(reviewed), parts)
         bearer = DirectAuthenticator(judge, _audiences(cluster, parts.config), parts.clock, parts.count)
     timeout = parts.config.authentication.timeout.total_seconds()
-    labelled = WithPodLabels(bearer, api, parts.labels_needed, parts.clock, timeout)
+    watched = partial(_watched_labels, pods, parts.tolerance) if pods is not None else lambda *_: None
+    labelled = WithPodLabels(bearer, api, parts.labels_needed, parts.clock, timeout, watched)
     parts.opened.push_async_callback(labelled.close)
     return labelled
 
@@ -130,6 +132,13 @@ def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts:
     domain, audiences = domain_of(cluster, parts.config), _audiences(cluster, parts.config)
     live = LivePods(pods, accounts, parts.clock, parts.tolerance)
     return OfflineJudge(OfflinePolicy(cluster.id, domain, audiences, issuers.keys), live, fallback, parts.clock)
+
+
+def _watched_labels(pods: Pods, tolerance: float, namespace: str, name: str, uid: str, account: str) -> Labels | None:
+    """What the watch has of this very pod, as long as it is believed: no question for each caller, nor in an outage."""
+    found = pods.get(namespace, name)
+    known = found is not None and found.uid == uid and found.service_account == account
+    return found.labels if found is not None and known and pods.stale_for() <= tolerance else None
 
 
 def domain_of(cluster: Cluster, config: Config) -> TrustDomain:

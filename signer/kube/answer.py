@@ -8,6 +8,9 @@ from typing import Any
 import aiohttp
 
 MAX_BYTES = 1024 * 1024
+# Of one object, whoever made it. The API server takes requests of up to 3 MiB (kubernetes: staging/src/k8s.io/
+# apiserver/pkg/server/config.go, MaxRequestBodyBytes) and writes some characters as six (encoding/json, HTML escaping).
+OBJECT_BYTES = 32 * 1024 * 1024
 # An object, or whatever else of JSON the API server has sent.
 Manifest = dict[str, Any]
 
@@ -22,6 +25,10 @@ class ApiUnavailable(Exception):
         super().__init__(reason)
         self.final = final
         self.retry_after = retry_after
+
+
+class TooLong(ApiUnavailable):
+    """The answer is longer than the reader would have."""
 
 
 class Silence(ApiUnavailable):
@@ -61,6 +68,13 @@ def reason_of(answer: Answer) -> str:
     return f"{answer.body.get('reason', '')!s:.60} {str(answer.body.get('message', ''))[:300]!a}".strip()
 
 
+def is_not_found(answer: Answer, name: str) -> bool:
+    """Tell whether it is the API server that says so, and of this object: what stands between has 404s of its own."""
+    details = answer.body.get("details")
+    told = answer.status == 404 and answer.body.get("reason") == "NotFound"
+    return told and isinstance(details, dict) and details.get("name") == name
+
+
 async def read_answer(response: aiohttp.ClientResponse, limit: int = MAX_BYTES, *, discard: bool = False) -> Answer:
     """Read an answer to its end.
 
@@ -70,7 +84,8 @@ async def read_answer(response: aiohttp.ClientResponse, limit: int = MAX_BYTES, 
         discard: Give an empty object in place of a success's body, however long that is.
 
     Raises:
-        ApiUnavailable: The body is too long, or no JSON object.
+        TooLong: The body is.
+        ApiUnavailable: It is no JSON object.
     """
     unread = discard and response.status < 300
     data = await (_drain(response) if unread else _read(response, limit))
@@ -83,7 +98,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > limit:
-            raise ApiUnavailable(f"HTTP {response.status} with an answer of over {limit} bytes", final=True)
+            raise TooLong(f"HTTP {response.status} with an answer of over {limit} bytes", final=True)
         chunks.append(chunk)
     return b"".join(chunks)
 

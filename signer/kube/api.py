@@ -27,6 +27,8 @@ OPEN_SECONDS = 5.0
 APPLY = "application/apply-patch+yaml"
 
 _log = logging.getLogger("istio_signer.kube")
+# ValueError: what a kubeconfig says is no header or no host name. RuntimeError: the session is closed.
+_NOT_SENT = (aiohttp.ClientError, OSError, ConfigException, ValueError, RuntimeError)
 
 
 class KubeApi:
@@ -79,7 +81,7 @@ class KubeApi:
                 answer = await self._exchange(Call(method, path, body, content), timeout, limit, discard)
         except TimeoutError:
             raise ApiUnavailable(f"no answer within {timeout:g} s", final=True) from None
-        except (aiohttp.ClientError, OSError, ConfigException) as error:
+        except _NOT_SENT as error:
             raise await self._broken(error) from None
         if answer.status == 401:
             await self._renew()
@@ -102,7 +104,7 @@ class KubeApi:
                 response = await send(self._client, Call("GET", path), None)
         except TimeoutError:
             raise ApiUnavailable(f"no answer within {opening:g} s", final=True) from None
-        except (aiohttp.ClientError, OSError, ConfigException) as error:
+        except _NOT_SENT as error:
             raise await self._broken(error) from None
         try:
             if response.status == 401:
@@ -142,6 +144,8 @@ class KubeApi:
             return ApiUnavailable("the API server's certificate is not trusted; its CA was read again")
         if isinstance(error, ConfigException):
             return ApiUnavailable(f"the credentials cannot be read: {type(error).__name__}")
+        if isinstance(error, ValueError):
+            return ApiUnavailable(f"its address or the credentials cannot be sent: {type(error).__name__}", final=True)
         return ApiUnavailable(f"no connection: {type(error).__name__}")
 
     async def _chunks(self, response: aiohttp.ClientResponse, idle: float) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Generic
 from urllib.parse import quote
 
 from signer.core.recent import Recent
-from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.answer import OBJECT_BYTES, ApiUnavailable, Manifest, is_not_found, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
 from signer.kube.gathering import Gathering
@@ -119,8 +119,8 @@ class Collection(Generic[F]):
 
     async def _read(self, namespace: str, name: str) -> F | None:
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/{self._plural}/{quote(name, safe='')}"
-        answer = await self._api.call("GET", path, GET_SECONDS)
-        if answer.status == 404 and _not_found(answer, name):
+        answer = await self._api.call("GET", path, GET_SECONDS, limit=OBJECT_BYTES)
+        if is_not_found(answer, name):
             return None
         if answer.status != 200:
             raise ApiUnavailable(f"{self._plural}: HTTP {answer.status}: {reason_of(answer)}")
@@ -156,9 +156,3 @@ class Collection(Generic[F]):
         """Stop asking, and know nothing more."""
         self._closed = True
         await self._asking.close()
-
-
-def _not_found(answer: Answer, name: str) -> bool:
-    """Whether it is the API server that says so, and of this object: what stands between has 404s of its own."""
-    details = answer.body.get("details")
-    return answer.body.get("reason") == "NotFound" and isinstance(details, dict) and details.get("name") == name

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from signer.kube.answer import ApiUnavailable, Stream
+from signer.kube.answer import OBJECT_BYTES, ApiUnavailable, Stream
+from signer.kube.listing import Gone
 
-LINE_BYTES = 4 * 1024 * 1024
 # Whoever has heard something so lately is not dead: what it has not told yet is on its way.
 HEARD_SECONDS = 1.0
 
@@ -27,7 +27,8 @@ class EventStream:
 
         Raises:
             ApiUnavailable: It broke, was silent for too long, or was broken off.
-            ValueError: It brought what is no JSON, or has no end.
+            Gone: It brought what is too long to be read: the same would come again.
+            ValueError: It brought what is no JSON.
             Exception: What ``take`` raises.
         """
         self._heard, self._silent = time.monotonic(), ""
@@ -54,12 +55,17 @@ class EventStream:
 
 
 async def _lines(response: Stream) -> AsyncIterator[bytes]:
-    """Whole lines; one that never ends is a fault."""
-    rest = b""
+    """Whole lines of up to ``OBJECT_BYTES``, put together at their end: a long one comes in many pieces."""
+    pieces: list[bytes] = []
+    size = 0
     async for chunk in response.chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LINE_BYTES:
-            raise ValueError("an event without an end")
-        for line in whole:
+        *whole, rest = chunk.split(b"\n")
+        for end in whole:
+            line = b"".join([*pieces, end])
+            pieces, size = [], 0
             if line:
                 yield line
+        pieces.append(rest)
+        size += len(rest)
+        if size > OBJECT_BYTES:
+            raise Gone(f"an event of over {OBJECT_BYTES} bytes")

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from urllib.parse import urlencode
 
-from signer.kube.answer import Answer, ApiUnavailable, Manifest, reason_of
+from signer.kube.answer import Answer, ApiUnavailable, Manifest, TooLong, reason_of
 from signer.kube.api import KubeApi
 
 LIST_BYTES = 64 * 1024 * 1024
@@ -21,13 +21,14 @@ class Gone(Exception):
 async def pages_of(
     api: KubeApi, path: str, selector: dict[str, str], size: int, pause: float
 ) -> AsyncGenerator[tuple[list[Manifest], str]]:
-    """List a collection.
+    """List a collection. Where a page is too long to be read, because somebody has made huge objects, it is asked for
+    in smaller ones: whoever makes one must not keep the rest from being known.
 
     Args:
         api: The API server.
         path: The collection's path.
         selector: Of labels or fields, as query parameters.
-        size: Objects in one page.
+        size: Objects in one page, at most.
         pause: Seconds between two pages.
 
     Yields:
@@ -38,10 +39,17 @@ async def pages_of(
         ApiUnavailable: The API server gave no usable answer.
         AttributeError: The answer is no list.
     """
-    token = ""
+    token, count = "", size
     while True:
-        query = {**selector, "limit": str(size)} | ({"continue": token} if token else {})
-        answer = await api.call("GET", f"{path}?{urlencode(query)}", LIST_SECONDS, limit=LIST_BYTES)
+        query = {**selector, "limit": str(count)} | ({"continue": token} if token else {})
+        try:
+            answer = await api.call("GET", f"{path}?{urlencode(query)}", LIST_SECONDS, limit=LIST_BYTES)
+        except TooLong:
+            if count == 1:
+                raise
+            count = max(1, count // 4)
+            continue
+        count = min(size, count * 2)
         metadata = _success(answer).get("metadata") or {}
         token = metadata.get("continue") or ""
         yield answer.body.get("items") or [], str(metadata.get("resourceVersion") or "")

@@ -1,20 +1,25 @@
 """Pods and service accounts as far as identities need them: who runs as what, where, and until when."""
 
+import asyncio
 import sys
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote, urlencode
+from typing import TypeAlias
+from urllib.parse import quote
 
-from signer.kube.answer import ApiUnavailable, Manifest, reason_of
+from signer.kube.answer import ApiUnavailable, Manifest
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
-from signer.kube.collection import GET_SECONDS, Collection
+from signer.kube.collection import GET_SECONDS, PAGE, Collection
+from signer.kube.listing import Gone, pages_of
 from signer.kube.table import Table
 
 MAX_NODES_ASKED = 16
-NODE_BYTES = 16 * 1024 * 1024
 # A pod in one of these never runs again.
 FINISHED = frozenset({"Succeeded", "Failed"})
+Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class Pod:
         node: Where it runs; empty while it is not scheduled.
         finished: Whether all its containers have ended for good.
         ends: Its ``deletionTimestamp``, Unix seconds: by then it should be gone. None while nobody has deleted it.
+        labels: Its labels, sorted by key; None where nobody needs them.
     """
 
     namespace: str
@@ -34,6 +40,7 @@ class Pod:
     node: str
     finished: bool = False
     ends: float | None = None
+    labels: Labels | None = None
 
     def lives(self, now: float) -> bool:
         """Whether it may be running at ``now``, Unix seconds: a pod that was told to end lives through its grace."""
@@ -50,8 +57,8 @@ class Account:
     ends: float | None = None
 
 
-def pod_of(item: Manifest) -> Pod:
-    """Take what is needed of a pod's manifest. What many pods share is kept once.
+def pod_of(item: Manifest, labelled: bool = False) -> Pod:
+    """Take what is needed of a pod's manifest, of its labels where they are ``labelled``. What many share is kept once.
 
     Raises:
         KeyError, TypeError, ValueError: It is no pod's.
@@ -61,11 +68,19 @@ def pod_of(item: Manifest) -> Pod:
         sys.intern(metadata["namespace"]),
         metadata["name"],
         metadata["uid"],
-        sys.intern(spec.get("serviceAccountName") or "default"),
+        sys.intern(spec.get("serviceAccountName") or ""),
         sys.intern(spec.get("nodeName") or ""),
         (item.get("status") or {}).get("phase") in FINISHED,
         _end(metadata),
+        labels_of(metadata) if labelled else None,
     )
+
+
+def labels_of(metadata: Manifest) -> Labels:
+    """Take the labels of an object, sorted by key; what is no text is left out."""
+    labels = metadata.get("labels")
+    texts = labels.items() if isinstance(labels, dict) else ()
+    return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in texts if isinstance(value, str)))
 
 
 def account_of(item: Manifest) -> Account:
@@ -119,12 +134,12 @@ class Places(Table[Pod]):
 
 
 class Pods(Collection[Pod]):
-    """All pods of a cluster, and who runs on which node."""
+    """All pods of a cluster, and who runs on which node; with their labels, where ``labelled`` says so at the time."""
 
     _known: Places
 
-    def __init__(self, api: KubeApi, patience: float = 0.5) -> None:
-        super().__init__(api, "pods", pod_of, patience, Places)
+    def __init__(self, api: KubeApi, patience: float = 0.5, labelled: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(api, "pods", lambda item: pod_of(item, labelled()), patience, Places)
         self._asking_nodes: Asking[list[Pod]] = Asking("pods of a node", MAX_NODES_ASKED)
 
     def runs_on(self, node: str, namespace: str, service_account: str, now: float) -> bool:
@@ -151,14 +166,16 @@ class Pods(Collection[Pod]):
         return found
 
     async def _listed_on(self, node: str, namespace: str) -> list[Pod]:
-        query = urlencode({"fieldSelector": f"spec.nodeName={node}"})
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods?{query}"
-        answer = await self._api.call("GET", path, GET_SECONDS, limit=NODE_BYTES)
-        if answer.status != 200:
-            raise ApiUnavailable(f"pods: HTTP {answer.status}: {reason_of(answer)}")
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
+        selector = {"fieldSelector": f"spec.nodeName={node}"}
         try:
-            return [pod_of(item) for item in answer.body.get("items") or []]
-        except (KeyError, TypeError, ValueError):
+            async with asyncio.timeout(GET_SECONDS), aclosing(pages_of(self._api, path, selector, PAGE, 0.0)) as pages:
+                return [pod_of(item) async for items, _ in pages for item in items]
+        except TimeoutError:
+            raise ApiUnavailable(f"pods: no answer within {GET_SECONDS:g} s") from None
+        except Gone:
+            raise ApiUnavailable("pods: the list has changed while it was read") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ApiUnavailable("pods: the answer is no list of pods") from None
 
     async def close(self) -> None:

@@ -95,7 +95,11 @@ class Watch:
             except Silence:
                 # Usual where nothing ever happens: there are no bookmarks either. Opened anew, a dead one is found.
                 continue
-            except (ApiUnavailable, ValueError, KeyError, TypeError, AttributeError) as error:
+            except ApiUnavailable as error:
+                await self._failed(error)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                # What cannot be taken would come again and again.
+                self._version = ""
                 await self._failed(error)
 
     def restart(self, why: str) -> None:
@@ -113,7 +117,8 @@ class Watch:
         self._gone_at = time.monotonic()
 
     async def _failed(self, error: Exception) -> None:
-        reason = str(error) if isinstance(error, ApiUnavailable) else type(error).__name__
+        known = isinstance(error, ApiUnavailable)
+        reason = str(error) if known else f"it told what is no object ({type(error).__name__})"
         self.fault = f"{self._path}: {reason}"
         if self.broken_since is None:
             self.broken_since = time.monotonic()

@@ -21,7 +21,7 @@ SIGNER = "istio-signer"
 TIMES: dict[str, Any] = {
     "certificates": {"default_ttl": "5s", "max_ttl": "5s"},
     "serving": {"ttl": "5s"},
-    "trust": {"client_interval": "2s", "settle": "1s"},
+    "trust": {"client_interval": "5s", "settle": "1s"},
 }
 
 

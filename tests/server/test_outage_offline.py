@@ -58,14 +58,18 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         yield side
 
 
-@pytest.fixture(params=["offline", "review"])
+LABELS = [{"name": "gold", "match": {"pod_labels": {"tier": "gold"}}, "backends": ["local"]}, {"backends": ["local"]}]
+
+
+@pytest.fixture(params=["offline", "offline, by labels", "review"])
 def scene(request: pytest.FixtureRequest, loops: LoopThread, far: Side, tmp_path: Path) -> Iterator[Scene]:
     """With ambient in both; an account of its own, whose calls are the test's."""
     account = f"signer-{uuid.uuid4().hex[:6]}"
     access = far.kubeconfig(tmp_path, account)
     config = configuration(
         cas.init(tmp_path / "ca"),
-        clusters=[{"id": far.name, "kubeconfig": str(access), "tokens": request.param}],
+        clusters=[{"id": far.name, "kubeconfig": str(access), "tokens": request.param.partition(",")[0]}],
+        routes=LABELS if "labels" in request.param else [],
         authentication={"outage": f"{OUTAGE}s", "timeout": "2s", "cache": "0s"},
         ambient={"trusted_node_accounts": [f"{PROXIES}/ztunnel"]},
     )
@@ -74,6 +78,7 @@ def scene(request: pytest.FixtureRequest, loops: LoopThread, far: Side, tmp_path
 
 
 only_offline = pytest.mark.parametrize("scene", ["offline"], indirect=True)
+offline = pytest.mark.parametrize("scene", ["offline", "offline, by labels"], indirect=True)
 only_review = pytest.mark.parametrize("scene", ["review"], indirect=True)
 
 
@@ -104,7 +109,7 @@ def test_what_is_known_serves_on_for_a_while(scene: Scene) -> None:
     until(lambda: "not watched" not in server.http("/readyz?verbose")[1], deadline=BACK, what="a good report")
 
 
-@only_offline
+@offline
 @pytest.mark.timeout(120)
 def test_one_that_hangs_holds_nobody_up(scene: Scene) -> None:
     """Connections stay open and nothing comes: who is known is served, who is not is told to come back, in time."""
@@ -125,7 +130,7 @@ def test_one_that_hangs_holds_nobody_up(scene: Scene) -> None:
     assert scene.code(unknown) == "UNAUTHENTICATED", "now it is known that there is no such pod"
 
 
-@only_offline
+@offline
 def test_offline_no_csr_costs_a_call(scene: Scene) -> None:
     """Nor does acting for others."""
     far = scene.far

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from signer.authn import pod_labels
-from signer.authn.pod_labels import WithPodLabels, labels_of
+from signer.authn.pod_labels import WithPodLabels, labels_in
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded, SignerError
 from signer.core.types import Caller, PodRef
-from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.answer import OBJECT_BYTES, Answer, ApiUnavailable
+from signer.kube.pods import Labels
 from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, FakeAuthenticator, Switch, credentials
 from tests.support.waiting import give_up, settle
@@ -32,9 +33,9 @@ class FakeApi:
         self.paths: list[str] = []
         self.answer = Answer(200, _pod())
 
-    async def call(self, method: str, path: str, timeout: float) -> Answer:
+    async def call(self, method: str, path: str, timeout: float, *, limit: int) -> Answer:
         """Note the question."""
-        assert method == "GET"
+        assert (method, limit) == ("GET", OBJECT_BYTES)
         self.paths.append(path)
         await self.switch.passing()
         if self.faults:
@@ -47,7 +48,15 @@ class Desk:
 
     def __init__(self, needed: Callable[[], bool] = lambda: True, timeout: float = 5.0) -> None:
         self.api, self.inner, self.clock = FakeApi(), FakeAuthenticator(), FakeClock()
-        self.desk = WithPodLabels(self.inner, self.api, needed, self.clock, timeout)  # type: ignore[arg-type]
+        self.watched: dict[tuple[str, ...], Labels] = {}
+        self.desk = WithPodLabels(
+            self.inner,
+            self.api,  # type: ignore[arg-type]
+            needed,
+            self.clock,
+            timeout,
+            lambda *of: self.watched.get(of),
+        )
 
     async def ask(self) -> Caller:
         """Authenticate."""
@@ -150,8 +159,10 @@ async def test_questions_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 _NO = AuthenticationFailed
 _LATER = AuthenticationUnavailable
+_MISSING = {"kind": "Status", "reason": "NotFound", "details": {"name": "api-0"}}
 _ANSWERS: dict[str, tuple[Answer, type[SignerError], str]] = {
-    "gone": (Answer(404, {"kind": "Status"}), _NO, "the pod is gone"),
+    "gone": (Answer(404, _MISSING), _NO, "the pod is gone"),
+    "a 404 of what stands between": (Answer(404, {"message": "no Route matched"}), _LATER, "HTTP 404"),
     "remade": (Answer(200, _pod("uid-1")), _NO, "another has its name"),
     "another account": (Answer(200, _pod(account="admin")), _NO, "another service account"),
     "no right": (Answer(403, {}), _LATER, "HTTP 403: may this service account get pods, as routes with match.pod"),
@@ -177,7 +188,7 @@ async def test_answers(answer: Answer, kind: type[SignerError], reason: str) -> 
 @pytest.mark.parametrize("labels", [None, {}, [], "x", {"a": 5}])
 def test_no_labels(labels: object) -> None:
     """Known to be none; what is no text is left out."""
-    assert labels_of(Answer(200, _pod(labels=labels)), "uid-0", "api") == ()
+    assert labels_in(Answer(200, _pod(labels=labels)), "api-0", "uid-0", "api") == ()
 
 
 async def test_a_broken_connection_is_tried_once_more() -> None:
@@ -205,3 +216,15 @@ async def test_names_are_no_paths() -> None:
     desk.inner.caller = Caller(CALLER.identity, CALLER.method, CALLER.cluster, PodRef("../secrets/x?y", "uid-0"))
     await desk.ask()
     assert desk.api.paths == ["/api/v1/namespaces/payments/pods/..%2Fsecrets%2Fx%3Fy"]
+
+
+async def test_what_is_watched_is_not_asked_for() -> None:
+    """And what is not is: another account's or another pod's labels are nobody's."""
+    desk = Desk()
+    desk.watched["payments", "api-0", "uid-0", "api"] = (("tier", "watched"),)
+    assert await desk.labels() == (("tier", "watched"),)
+    assert desk.api.paths == []
+    desk.inner.caller = Caller(CALLER.identity, CALLER.method, CALLER.cluster, PodRef("api-0", "uid-1"))
+    desk.api.answer = Answer(200, _pod("uid-1"))
+    assert await desk.labels() == _SORTED
+    assert len(desk.api.paths) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.collection import MAX_ASKED, MAX_GONE, Vanished
-from signer.kube.pods import Account, Pods, account_of, pod_of
+from signer.kube.pods import Account, Places, Pods, account_of, pod_of
 from tests.support.listing import list_into
 from tests.support.waiting import settle
 
@@ -78,8 +78,37 @@ def test_what_is_taken_of_a_pod() -> None:
     pod = pod_of(ending("1970-01-01T00:16:40Z"))
     assert (pod.node, pod.service_account, pod.finished, pod.ends) == ("node-0", "cart", False, 1000.0)
     bare = pod_of({"metadata": {"namespace": "n", "name": "p", "uid": "u"}, "spec": {}})
-    assert (bare.node, bare.service_account, bare.finished, bare.ends) == ("", "default", False, None)
+    assert (bare.node, bare.service_account, bare.finished, bare.ends) == ("", "", False, None)
     assert account_of(manifest()) == Account("shop", "cart-0", "uid-0")
+
+
+def test_a_pod_without_an_account_is_nobodys() -> None:
+    """Mirror pods have none, and a node may make those in any namespace: it must not come by ``default`` there."""
+    mirror = manifest(metadata={"annotations": {"kubernetes.io/config.mirror": "x"}}, spec={"serviceAccountName": ""})
+    del mirror["spec"]["serviceAccountName"]
+    places = Places()
+    places.put(pod_of(mirror))
+    assert not places.has(("node-0", "shop", "default"), NOW)
+    assert not places.has(("node-0", "shop", "cart"), NOW)
+
+
+def test_labels_are_kept_where_they_are_needed() -> None:
+    """Of texts alone, as the API has them."""
+    item = manifest(metadata={"labels": {"tier": "gold", "app": "cart", "odd": 1}})
+    assert pod_of(item).labels is None
+    assert pod_of(item, labelled=True).labels == (("app", "cart"), ("tier", "gold"))
+    assert pod_of(manifest(), labelled=True).labels == ()
+
+
+async def test_whether_labels_are_needed_is_asked_each_time(api: FakeApi) -> None:
+    needed = [False]
+    pods = Pods(api, 0.0, lambda: needed[0])  # type: ignore[arg-type]
+    labels = []
+    for needed[0] in (False, True):
+        pods.changed("ADDED", manifest(metadata={"labels": {"a": "b"}}))
+        pod = pods.get("shop", manifest()["metadata"]["name"])
+        labels.append(pod and pod.labels)
+    assert labels == [None, (("a", "b"),)]
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
@@ -253,7 +282,7 @@ async def test_a_refusal_is_asked_for(pods: Pods, api: FakeApi) -> None:
     assert not await pods.are_on(*PLACE, NOW)
     api.list = Answer(200, {"items": [manifest()]})
     assert await asyncio.gather(*(pods.are_on(*PLACE, NOW) for _ in range(5))) == [True] * 5
-    assert api.asked == ["/api/v1/namespaces/shop/pods?fieldSelector=spec.nodeName%3Dnode-0"] * 2
+    assert api.asked == ["/api/v1/namespaces/shop/pods?fieldSelector=spec.nodeName%3Dnode-0&limit=200"] * 2
     api.list = Answer(200, {"items": [manifest(phase="Failed"), manifest(spec={"nodeName": "node-1"})]})
     assert not await pods.are_on(*PLACE, NOW)
     for answer in (ApiUnavailable("down"), Answer(403, {}), Answer(200, {"items": [{}]})):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from signer.kube import event_stream
+from signer.kube import event_stream, listing
 from signer.kube import watch as watching
 from signer.kube.connect import connect
 from signer.kube.gathering import Gathering, Whole
@@ -39,6 +39,7 @@ class Far:
     lists: list[dict[str, str]] = field(default_factory=list)
     watches: list[dict[str, str]] = field(default_factory=list)
     list_status: int = 200
+    objects: list[dict[str, Any]] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -50,9 +51,17 @@ class Far:
         self.lists.append(query)
         if self.list_status != 200:
             return web.json_response({"reason": "Forbidden", "message": "no"}, status=self.list_status)
+        if self.objects:
+            return self._part(int(query.get("continue", "0")), int(query["limit"]))
         page = int(query.get("continue", "0"))
         more = {"continue": str(page + 1)} if page + 1 < len(self.pages) else {}
         return web.json_response({"metadata": {"resourceVersion": "10", **more}, "items": self.pages[page]})
+
+    def _part(self, start: int, limit: int) -> web.Response:
+        """As many as are asked for."""
+        end = start + limit
+        more = {"continue": str(end)} if end < len(self.objects) else {}
+        return web.json_response({"metadata": {"resourceVersion": "10", **more}, "items": self.objects[start:end]})
 
     async def _watch(self, request: web.Request, query: dict[str, str]) -> web.StreamResponse:
         self.watches.append(query)
@@ -207,11 +216,34 @@ async def test_an_event_without_an_end_is_not_kept(
     far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(event_stream, "LINE_BYTES", 1000)
+    """Everything is listed instead: the same event would come again, and nothing that came after it."""
+    monkeypatch.setattr(event_stream, "OBJECT_BYTES", 1000)
     far.plays = [[event("ADDED", thing("x" * 200_000, "11"))]]
     at = scene()
-    await at.until(lambda: len(at.restarts) == 1)
-    assert at.notes.told == ["listed "]
+    await at.until(lambda: len(far.watches) == 2)
+    assert (at.notes.told, len(far.lists), len(at.restarts)) == (["listed ", "listed "], 2, 1)
+
+
+async def test_an_event_in_many_pieces(far: Far, scene: Callable[[], Scene]) -> None:
+    """A line of megabytes is put together; what comes behind it is not lost."""
+    far.plays = [[event("ADDED", thing("x" * 8_000_000, "11")), event("ADDED", thing("b", "12"))]]
+    at = scene()
+    await at.until(lambda: "ADDED b" in at.notes.told)
+    assert [len(told) for told in at.notes.told] == [len("listed "), len("ADDED ") + 8_000_000, len("ADDED b")]
+
+
+async def test_pages_that_are_too_long_are_asked_for_in_parts(
+    far: Far, scene: Callable[[], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes huge objects must not keep the others from being known."""
+    monkeypatch.setattr(listing, "LIST_BYTES", 100_000)
+    far.objects = [thing("x" * 60_000 + str(i), "1") for i in range(3)] + [thing(f"s{i}", "1") for i in range(20)]
+    at = scene()
+    await at.until(lambda: bool(at.notes.told))
+    assert len(at.notes.told[0].split(",")) == 23
+    limits = [int(query["limit"]) for query in far.lists]
+    assert min(limits) == 1
+    assert limits[-1] > 1, "what follows is asked for in larger ones again"
 
 
 FAULT = event("ERROR", {"code": 500, "reason": "InternalError", "metadata": {}})
@@ -350,7 +382,7 @@ async def test_a_page_that_the_follower_cannot_take_is_listed_again(
     at = scene()
     monkeypatch.setattr(at.notes, "gathering", lambda: ByName(at.notes.told))
     await at.until(lambda: len(at.restarts) == 2)
-    assert ("continue" in far.lists[-1], at.watch.fault) == (False, f"{PATH}: KeyError")
+    assert ("continue" in far.lists[-1], at.watch.fault) == (False, f"{PATH}: it told what is no object (KeyError)")
     far.pages = [[thing("a", "1")], [thing("b", "2")]]
     await at.until(lambda: at.watch.broken_since is None)
     assert at.notes.told == ["a", "b"]
