@@ -158,6 +158,25 @@ async def test_a_dead_watch_is_no_refusal() -> None:
         await desk.ask(CART.replace("cart", "till"))
 
 
+LISTED: dict[str, dict[str, Any]] = {
+    "other node": manifest(spec={"nodeName": "node-1"}),
+    "other namespace": manifest(metadata={"namespace": "till"}),
+    "other account": manifest(spec={"serviceAccountName": "till"}),
+    "finished": manifest(phase="Succeeded"),
+    "ended": manifest(metadata=_ENDED),
+}
+
+
+@pytest.mark.parametrize("listed", LISTED.values(), ids=LISTED)
+async def test_what_the_api_server_lists_is_judged_too(listed: dict[str, Any]) -> None:
+    """By all that a pod known from the watch is judged by: the server picks by node and namespace alone."""
+    desk = Desk(proxy_pod())
+    desk.api.list = Answer(200, {"items": [listed]})
+    with pytest.raises(ImpersonationDenied, match=_NOBODY):
+        await desk.ask()
+    assert len(desk.api.asked) == 1
+
+
 async def test_one_proxy_does_not_hold_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may ask for whom it likes; those who wait beyond a few are told to come back, at once."""
     monkeypatch.setattr(ambient, "PATIENCE", 60.0)
