@@ -61,20 +61,11 @@ class Client:
     def __init__(self, address: str, roots: bytes) -> None:
         credentials = grpc.ssl_channel_credentials(roots)
         self.channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
-        self._method = self.channel.unary_unary(
-            PATH,
-            request_serializer=IstioCertificateRequest.SerializeToString,
-            response_deserializer=IstioCertificateResponse.FromString,
-        )
+        self._method = _method_of(self.channel)
 
     def send(self, call: Call, timeout: float = LIMIT) -> Reply:
         """Make a call and wait for its end, good or bad."""
-        start = time.monotonic()
-        try:
-            answer = self._method(call.message(), metadata=call.metadata(), timeout=timeout)
-        except grpc.RpcError as error:
-            return Reply(error.code().name, error.details() or "", (), time.monotonic() - start)
-        return Reply("OK", "", tuple(answer.cert_chain), time.monotonic() - start)
+        return _sent(self._method, call, timeout)
 
     def begin(self, call: Call, timeout: float = LIMIT) -> Any:
         """Start a call and return the library's future of it."""
@@ -98,6 +89,28 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def send_over(channel: grpc.Channel, call: Call, timeout: float = LIMIT) -> Reply:
+    """The same over a channel of the test's own."""
+    return _sent(_method_of(channel), call, timeout)
+
+
+def _method_of(channel: grpc.Channel) -> Any:
+    return channel.unary_unary(
+        PATH,
+        request_serializer=IstioCertificateRequest.SerializeToString,
+        response_deserializer=IstioCertificateResponse.FromString,
+    )
+
+
+def _sent(method: Any, call: Call, timeout: float) -> Reply:
+    start = time.monotonic()
+    try:
+        answer = method(call.message(), metadata=call.metadata(), timeout=timeout)
+    except grpc.RpcError as error:
+        return Reply(error.code().name, error.details() or "", (), time.monotonic() - start)
+    return Reply("OK", "", tuple(answer.cert_chain), time.monotonic() - start)
 
 
 def bearer(token: str) -> tuple[str, ...]:

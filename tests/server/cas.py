@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from backends.local.init import CaPlan, plan_files
 from signer.core.validity import Window
@@ -25,6 +26,12 @@ def init(directory: Path, key_type: str = "p256") -> Path:
     plan = CaPlan(directory, directory / "offline", "cluster.local", key_type)
     put(directory, {path.name: data for path, data in plan_files(plan, datetime.now(UTC)).items() if _mounted(path)})
     return directory
+
+
+def issuer(directory: Path) -> Ca:
+    """The intermediate of a directory that `init` has made."""
+    private = load_pem_private_key((directory / "ca-key.pem").read_bytes(), None)
+    return Ca(x509.load_pem_x509_certificate((directory / "ca-cert.pem").read_bytes()), private)  # type: ignore[arg-type]
 
 
 def _mounted(path: Path) -> bool:
@@ -64,4 +71,4 @@ def mount(directory: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
-__all__ = ["DAY", "SECOND", "Encoding", "around_now", "cacerts", "init", "mount", "put"]
+__all__ = ["DAY", "SECOND", "Encoding", "around_now", "cacerts", "init", "issuer", "mount", "put"]

@@ -91,10 +91,10 @@ def document(access: Access, place: Path) -> dict[str, Any]:
     return content
 
 
-def put_secret(kube: Kube, namespace: str, name: str, entries: dict[str, str]) -> None:
-    """Make or change a remote secret: cluster id -> text of a kubeconfig."""
+def put_secret(kube: Kube, namespace: str, name: str, entries: dict[str, str], label: str = "true") -> None:
+    """Make or change a remote secret: cluster id -> text of a kubeconfig; one only if its label is ``true``."""
     data = {key: base64.b64encode(text.encode()).decode() for key, text in entries.items()}
-    metadata = {"name": name, "namespace": namespace, "labels": {"istio/multiCluster": "true"}}
+    metadata = {"name": name, "namespace": namespace, "labels": {"istio/multiCluster": label}}
     kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
 

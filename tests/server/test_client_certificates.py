@@ -11,7 +11,6 @@ import grpc
 import pytest
 from cryptography import x509
 
-from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from signer.core.errors import Meaning, SignerError, meaning
 from signer.issue.pipeline import Pipeline
 from signer.issue.request import IssueRequest
@@ -19,7 +18,7 @@ from signer.server.listener import Listener, ListenerSettings
 from signer.server.rpc import CallLimits, CertificateService, chain_of
 from signer.server.tls import client_credentials, credentials
 from signer.trust.serving import KeyPair, ServingCertificate
-from tests.server.calls import PATH
+from tests.server.calls import Call, send_over
 from tests.server.cas import around_now
 from tests.server.loop import LoopThread
 from tests.support.pki import Ca, changed, key, key_pem, leaf_extensions, make_ca, make_leaf, spki
@@ -31,7 +30,6 @@ OLD = make_ca("old root", window=SPAN)
 MIDDLE = make_ca("old intermediate", OLD, window=SPAN)
 NEW = make_ca("new root", window=SPAN)
 KEY = key("p256/client")
-LIMIT = 10.0
 
 
 def pair(title: str, root: Ca = SERVING_ROOT) -> KeyPair:
@@ -90,18 +88,9 @@ class Port:
         return self.fake.requests[-1].credentials.chain
 
 
-def attempt(channel: Any) -> str:
+def attempt(channel: grpc.Channel) -> str:
     """One call; gives the code."""
-    method = channel.unary_unary(
-        PATH,
-        request_serializer=IstioCertificateRequest.SerializeToString,
-        response_deserializer=IstioCertificateResponse.FromString,
-    )
-    try:
-        method(IstioCertificateRequest(csr="csr"), timeout=LIMIT)
-    except grpc.RpcError as error:
-        return str(error.code().name)
-    return "OK"
+    return send_over(channel, Call("csr")).code
 
 
 @contextmanager

@@ -10,10 +10,9 @@ import grpc
 import pytest
 from cryptography import x509
 
-from signer._pb.security.v1alpha1.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from tests.corpus.build import URI, good_csr
 from tests.server import cas
-from tests.server.calls import PATH, Call, Reply
+from tests.server.calls import Call, Reply, send_over
 from tests.server.loop import LoopThread
 from tests.server.running import Running, configuration, running
 from tests.server.verdicts import Marks, check_refusal, check_success, only_line
@@ -47,18 +46,8 @@ class Renewing:
             roots or self.server.roots(), key_pem(key(KEY)), "".join(chain).encode()
         )
         assert self.server.server.mtls is not None
-        call = call or Call(good_csr())
         with grpc.secure_channel(f"127.0.0.1:{self.server.server.mtls.port}", credentials) as channel:
-            method = channel.unary_unary(
-                PATH,
-                request_serializer=IstioCertificateRequest.SerializeToString,
-                response_deserializer=IstioCertificateResponse.FromString,
-            )
-            try:
-                answer = method(call.message(), metadata=call.metadata(), timeout=10.0)
-            except grpc.RpcError as error:
-                return Reply(error.code().name, error.details() or "", (), 0.0)
-            return Reply("OK", "", tuple(answer.cert_chain), 0.0)
+            return send_over(channel, call or Call(good_csr()))
 
 
 def _renewing(loops: LoopThread, place: Path, **over: Any) -> Iterator[Renewing]:
@@ -96,12 +85,13 @@ def test_not_of_another_identity(renewing: Renewing) -> None:
     """Nor for another."""
     chain = renewing.issue()[:-1]
     other = "spiffe://cluster.local/ns/payments/sa/other"
-    for call, error in (
-        (Call(good_csr(uri=other)), "IdentityRejected"),
-        (Call(good_csr(uri=other), hints={"ImpersonatedIdentity": other}), "ImpersonationDenied"),
+    acting = Call(good_csr(uri=other), hints={"ImpersonatedIdentity": other})
+    for call, error, reason in (
+        (Call(good_csr(uri=other)), "IdentityRejected", f"names: it asks for {other}, granted is {URI}"),
+        (acting, "ImpersonationDenied", "payments/api is no trusted node account of cluster 'Kubernetes'"),
     ):
         marks = Marks.of(renewing.server)
-        check_refusal(renewing.server, marks, call, renewing.renew(chain, call), error, "")
+        check_refusal(renewing.server, marks, call, renewing.renew(chain, call), error, reason)
 
 
 def test_another_ca_gets_no_connection(renewing: Renewing) -> None:
@@ -114,9 +104,11 @@ def test_another_ca_gets_no_connection(renewing: Renewing) -> None:
 def test_a_denied_serial_renews_nothing(renewing: Renewing) -> None:
     """Once the list is read."""
     chain = renewing.issue()
-    renewing.denying(f"{{serial: '{only_serial(chain)}', reason: stolen}}")
+    serial = only_serial(chain)
+    renewing.denying(f"{{serial: '{serial}', reason: stolen}}")
     marks = Marks.of(renewing.server)
-    check_refusal(renewing.server, marks, Call(good_csr()), renewing.renew(chain[:-1]), "PolicyDenied", "stolen")
+    reason = f"denied: serial {serial} (stolen)"
+    check_refusal(renewing.server, marks, Call(good_csr()), renewing.renew(chain[:-1]), "PolicyDenied", reason)
 
 
 def test_a_foreign_root_proves_nobody(loops: LoopThread, tmp_path: Path) -> None:
@@ -142,7 +134,12 @@ def test_a_certificate_of_a_denied_pod_renews_nothing(renewing: Renewing) -> Non
     for shown in (chain, renewed):
         marks = Marks.of(renewing.server)
         line = check_refusal(
-            renewing.server, marks, Call(good_csr()), renewing.renew(shown[:-1]), "PolicyDenied", f"pod_uid {uid}"
+            renewing.server,
+            marks,
+            Call(good_csr()),
+            renewing.renew(shown[:-1]),
+            "PolicyDenied",
+            f"denied: pod_uid {uid} (stolen)",
         )
         assert line["method"] == "client-certificate"
     assert renewing.renew(other[:-1]).code == "OK", "another pod of the same identity"
@@ -164,7 +161,9 @@ def test_rules_hold_for_renewals(conditions: dict[str, Any], loops: LoopThread, 
         renewing.server.audit.await_line(lambda line: line["decision"] == "signed", 0)
         marks = Marks.of(renewing.server)
         reply = renewing.renew(chain[:-1])
-        check_refusal(renewing.server, marks, Call(good_csr()), reply, "PolicyDenied", "no-renewals")
+        check_refusal(
+            renewing.server, marks, Call(good_csr()), reply, "PolicyDenied", f"rule 'no-renewals' denies {URI}"
+        )
         renewing.issue()
 
 
@@ -182,5 +181,5 @@ def test_renewals_end_with_the_age_of_the_last_token(loops: LoopThread, tmp_path
         renewing.server.audit.await_line(lambda line: line["decision"] == "signed", 0)
         marks = Marks.of(renewing.server)
         reply = renewing.renew(chain[:-1])
-        reason = "renewal is allowed for 0 s"
+        reason = "client certificate: a token proved it 0 s ago, renewal is allowed for 0 s"
         check_refusal(renewing.server, marks, Call(good_csr()), reply, "AuthenticationFailed", reason)

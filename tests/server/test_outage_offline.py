@@ -1,24 +1,21 @@
 """An API server that goes and comes back under offline tokens and node proxies: what is known serves on for a while."""
 
-import base64
-import json
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.poll import until
-from tests.cluster.tokens import resign
+from tests.cluster.tokens import in_bound, resign
 from tests.e2e.apilog import ApiLog
 from tests.server import cas
 from tests.server.calls import Call
 from tests.server.loop import LoopThread
 from tests.server.running import Running, configuration, running
-from tests.server.sides import PROXIES, SHOP, SIGNER, Side, second
+from tests.server.sides import PROXIES, SIGNER, Side, second
 
 OUTAGE = 4.0
 IN_TIME = 8.0
@@ -174,12 +171,5 @@ def test_a_new_pod_is_never_refused(scene: Scene) -> None:
 def _of_nobody(far: Side) -> str:
     """A token, under the cluster's own signature, of a pod of which no watch has ever heard."""
     token = far.token("cart")
-    pod, account = {"name": "unheard-of", "uid": str(uuid.uuid4())}, _private(token)["serviceaccount"]
-    private = {"namespace": SHOP, "pod": pod, "serviceaccount": account}
+    private = in_bound(token, pod={"name": "unheard-of", "uid": str(uuid.uuid4())})
     return resign(token, far.cluster.service_account_key, **{"kubernetes.io": private})
-
-
-def _private(token: str) -> dict[str, Any]:
-    part = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["kubernetes.io"]
-    return claims

@@ -46,9 +46,9 @@ class Scene:
         assert {self.code(self.far, cluster) for _ in range(5)} == {code}
         assert self.code(self.near) == "OK"
 
-    def put(self, text: str, cluster: str = "far", secret: str = "one") -> None:
+    def put(self, text: str, cluster: str = "far", secret: str = "one", label: str = "true") -> None:
         """Write a Secret."""
-        put_secret(self.near.kube, self.namespace, secret, {cluster: text})
+        put_secret(self.near.kube, self.namespace, secret, {cluster: text}, label)
 
     def delete(self, secret: str = "one") -> None:
         """Remove one."""
@@ -134,6 +134,18 @@ def test_comes_and_goes(scene: Scene) -> None:
     scene.becomes("UNAUTHENTICATED")
     scene.stays("UNAUTHENTICATED")
     assert "cluster far" not in scene.report()
+
+
+def test_a_secret_without_the_label_is_none(scene: Scene) -> None:
+    """From the start, and from the moment that it loses it; another one's coming shows that it was seen by then."""
+    text = scene.good()
+    scene.put(text, "unlabelled", "a", label="false")
+    scene.put(text)
+    scene.becomes("OK")
+    scene.stays("UNAUTHENTICATED", "unlabelled")
+    scene.put(text, label="false")
+    scene.becomes("UNAUTHENTICATED")
+    assert not [name for name in ("cluster far", "unlabelled") if name in scene.report()]
 
 
 def test_its_nodes_proxies_act_for_its_pods(scene: Scene) -> None:

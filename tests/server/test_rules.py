@@ -59,14 +59,14 @@ def test_rules_count_from_one_call_to_the_next(server: Running, rules: Rules) ->
     """The same token, CSR and connection: denied, allowed by other rules, and not in a list of those who are."""
     call = server.good()
     with server.client() as client:
-        line = refused(server, client, call, "PolicyDenied", "no-payments")
+        line = refused(server, client, call, "PolicyDenied", f"rule 'no-payments' denies {URI}")
         assert (line["code"], line["caller"], line["stage"]) == ("PERMISSION_DENIED", URI, "policy")
         for changed in (OTHERS, []):
             rules.change(server, changed)
             marks = Marks.of(server)
             check_success(server, marks, call, client.send(call))
         rules.change(server, ONLY_SHOP)
-        refused(server, client, call, "PolicyDenied", "")
+        refused(server, client, call, "PolicyDenied", f"no rule allows {URI}")
 
 
 def test_a_quota(new_server: NewServer) -> None:
@@ -77,7 +77,7 @@ def test_a_quota(new_server: NewServer) -> None:
         marks, first = Marks.of(server), server.good()
         check_success(server, marks, first, client.send(first))
         second = Call(good_csr("p256/second"), bearer(server.mint()))
-        line = refused(server, client, second, "QuotaExceeded", "identity")
+        line = refused(server, client, second, "QuotaExceeded", f"quota: identity '{URI}' has used up")
         assert (line["caller"], line["stage"]) == (URI, "policy")
         token = server.issuer.mint("payments", "web", "web-0")
         other = Call(good_csr("p256/web", uri=URI.replace("/api", "/web")), bearer(token))
@@ -93,4 +93,5 @@ def test_a_rule_on_how_callers_are_proven(new_server: NewServer) -> None:
         reply = server.send(call)
         assert reply.code == code
         if code != "OK":
-            check_refusal(server, marks, call, reply, "PolicyDenied", "rule")
+            reason = f"rule '0' denies {URI} of cluster 'Kubernetes' by development"
+            check_refusal(server, marks, call, reply, "PolicyDenied", reason)

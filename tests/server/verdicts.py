@@ -55,8 +55,8 @@ def refused(server: Running, client: Client, call: Call, error: str, reason: str
     return check_refusal(server, marks, call, reply, error, reason)
 
 
-def check_refusal(server: Running, marks: Marks, call: Call, reply: Reply, error: str, reason: str) -> dict[str, Any]:
-    """Check one refusal whole; see `refused`."""
+def check_refusal(server: Running, marks: Marks, call: Call, reply: Reply, error: str, *reasons: str) -> dict[str, Any]:
+    """Check one refusal whole; see `refused`. The audit must hold one of the reasons, and none of them is empty."""
     line = only_line(server, marks)
     code, public = PUBLIC[error]
     assert (reply.code, reply.chain) == (code, ()), (reply, line)
@@ -64,7 +64,8 @@ def check_refusal(server: Running, marks: Marks, call: Call, reply: Reply, error
     assert told, reply.text
     assert (line["request"], line["decision"], line["code"]) == (told[1], "refused", code)
     assert line["error"] == error, line
-    assert reason in line["reason"], line["reason"]
+    assert all(reasons), "an empty reason holds for every refusal"
+    assert any(reason in line["reason"] for reason in reasons), line["reason"]
     logged = server.log.await_line(lambda event: event.get("request") == told[1], marks.log)
     assert (logged["error"], logged["reason"]) == (error, line["reason"])
     check_secrets(server, marks, call, reply.text)

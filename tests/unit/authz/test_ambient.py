@@ -1,8 +1,9 @@
 """Acting for others: who may, for whom, and what is an outage instead of a refusal."""
 
 import asyncio
+import re
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -65,40 +66,63 @@ async def test_ones_own_identity() -> None:
     assert await ForOthers({}, FakeClock()).authorize(PROXY, "") == Grant(ZTUNNEL, PROXY)
 
 
-REFUSED: dict[str, tuple[Desk, str, Caller]] = {
-    "other node": (Desk(proxy_pod(), manifest(spec={"nodeName": "node-1"})), CART, PROXY),
-    "no such pod": (Desk(proxy_pod()), CART, PROXY),
-    "finished pod": (Desk(proxy_pod(), manifest(phase="Succeeded")), CART, PROXY),
-    "ended pod": (Desk(proxy_pod(), manifest(metadata={"deletionTimestamp": "2025-06-01T11:59:59Z"})), CART, PROXY),
-    "other account": (Desk(proxy_pod(), manifest(spec={"serviceAccountName": "till"})), CART, PROXY),
-    "other trust domain": (Desk(proxy_pod(), manifest()), CART.replace("cluster.local", "cluster.locai"), PROXY),
-    "comma": (Desk(proxy_pod(), manifest()), f"{CART},{CART}", PROXY),
-    "newline": (Desk(proxy_pod(), manifest()), f"{CART}\n", PROXY),
-    "look-alike": (Desk(proxy_pod(), manifest()), CART.replace("cart", "c\u0430rt"), PROXY),
-    "upper case": (Desk(proxy_pod(), manifest()), CART.replace("spiffe", "SPIFFE"), PROXY),
-    "percent": (Desk(proxy_pod(), manifest()), CART.replace("cart", "c%61rt"), PROXY),
-    "not trusted": (Desk(proxy_pod(), manifest()), CART, replace(PROXY, identity=SpiffeId.parse(CART))),
-    "trusted elsewhere": (Desk(proxy_pod(), manifest()), CART, replace(PROXY, cluster="other")),
-    "no pod in the token": (Desk(proxy_pod(), manifest()), CART, replace(PROXY, pod=None)),
-    "proxy pod made again": (Desk(proxy_pod(uid="uid-y"), manifest()), CART, PROXY),
-    "proxy pod gone": (Desk(manifest()), CART, PROXY),
-    "proxy pod of another account": (Desk(proxy_pod(spec={"serviceAccountName": "x"}), manifest()), CART, PROXY),
-    "proxy pod finished": (Desk(proxy_pod(phase="Failed"), manifest()), CART, PROXY),
-    "proxy pod on no node": (Desk(proxy_pod(spec={"nodeName": ""}), manifest(spec={"nodeName": ""})), CART, PROXY),
-    "token of another node": (
-        Desk(proxy_pod(), manifest()),
-        CART,
-        replace(PROXY, pod=PodRef("ztunnel-0", "uid-z", "node-1")),
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One refusal: a good request but for what is given, and the whole reason after "asked to act", as a pattern.
+
+    The API server says of the proxy's pod what the list says.
+    """
+
+    reason: str
+    impersonated: str = CART
+    caller: Caller = PROXY
+    proxy: dict[str, Any] = field(default_factory=proxy_pod)
+    workload: dict[str, Any] = field(default_factory=manifest)
+
+
+_NOBODY = "no live pod of it runs on node 'node-0'"
+_NO_ID, _NO_ACCOUNT = "not a valid Istio SPIFFE ID", "not a valid service account"
+_UNTRUSTED = "is no trusted node account of cluster"
+_ANOTHER = "pods: there is no 'ztunnel-0' with this uid"
+_NODES = "its token names node 'node-1', its pod is on 'node-0'"
+_ENDED = {"deletionTimestamp": "2025-06-01T11:59:59Z"}
+REFUSED: dict[str, Case] = {
+    "other node": Case(_NOBODY, workload=manifest(spec={"nodeName": "node-1"})),
+    "no such pod": Case(_NOBODY, workload={}),
+    "finished pod": Case(_NOBODY, workload=manifest(phase="Succeeded")),
+    "ended pod": Case(_NOBODY, workload=manifest(metadata=_ENDED)),
+    "other account": Case(_NOBODY, workload=manifest(spec={"serviceAccountName": "till"})),
+    "other trust domain": Case("it is of trust domain cluster.locai", CART.replace("local", "locai")),
+    "comma": Case(f"{_NO_ID}: '{CART},{CART}'", f"{CART},{CART}"),
+    "newline": Case(rf"{_NO_ACCOUNT}: 'cart\\n'", f"{CART}\n"),
+    "look-alike": Case(rf"{_NO_ACCOUNT}: 'c\\u0430rt'", CART.replace("cart", "c\u0430rt")),
+    "upper case": Case(f"{_NO_ID}: 'SPIFFE:.*'", CART.replace("spiffe", "SPIFFE")),
+    "percent": Case(f"{_NO_ACCOUNT}: 'c%61rt'", CART.replace("cart", "c%61rt")),
+    "not trusted": Case(f"shop/cart {_UNTRUSTED} 'Kubernetes'", caller=replace(PROXY, identity=SpiffeId.parse(CART))),
+    "trusted elsewhere": Case(f"istio-system/ztunnel {_UNTRUSTED} 'other'", caller=replace(PROXY, cluster="other")),
+    "no pod in the token": Case(".*(proven no pod|bound to no pod).*", caller=replace(PROXY, pod=None)),
+    "proxy pod made again": Case(_ANOTHER, proxy=proxy_pod(uid="uid-y")),
+    "proxy pod gone": Case(_ANOTHER, proxy={}),
+    "proxy pod of another account": Case(
+        "its pod runs as another service account", proxy=proxy_pod(spec={"serviceAccountName": "x"})
     ),
+    "proxy pod finished": Case("its pod has ended", proxy=proxy_pod(phase="Failed")),
+    "proxy pod deleted": Case("its pod has ended", proxy=proxy_pod(metadata=_ENDED)),
+    "proxy pod on no node": Case(
+        "its pod is on no node", proxy=proxy_pod(spec={"nodeName": ""}), workload=manifest(spec={"nodeName": ""})
+    ),
+    "token of another node": Case(_NODES, caller=replace(PROXY, pod=PodRef("ztunnel-0", "uid-z", "node-1"))),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-async def test_refused(case: str) -> None:
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+async def test_refused(case: Case) -> None:
     """As a bad credential, with the reason for operators."""
-    desk, impersonated, caller = REFUSED[case]
-    with pytest.raises(ImpersonationDenied, match="asked to act"):
-        await desk.ask(impersonated, caller)
+    desk = Desk(*filter(None, (case.proxy, case.workload)))
+    desk.api.answer = Answer(200, case.proxy) if case.proxy else None
+    with pytest.raises(ImpersonationDenied) as refusal:
+        await desk.ask(case.impersonated, case.caller)
+    assert re.fullmatch(f"{case.caller.identity} asked to act(?: for '.*')?: {case.reason}", refusal.value.reason)
 
 
 async def test_what_is_not_known_is_no_refusal() -> None:
@@ -133,6 +157,25 @@ async def test_a_dead_watch_is_no_refusal() -> None:
     desk.api.list = ApiUnavailable("down")
     with pytest.raises(AuthenticationUnavailable, match="down"):
         await desk.ask(CART.replace("cart", "till"))
+
+
+LISTED: dict[str, dict[str, Any]] = {
+    "other node": manifest(spec={"nodeName": "node-1"}),
+    "other namespace": manifest(metadata={"namespace": "till"}),
+    "other account": manifest(spec={"serviceAccountName": "till"}),
+    "finished": manifest(phase="Succeeded"),
+    "ended": manifest(metadata=_ENDED),
+}
+
+
+@pytest.mark.parametrize("listed", LISTED.values(), ids=LISTED)
+async def test_what_the_api_server_lists_is_judged_too(listed: dict[str, Any]) -> None:
+    """By all that a pod known from the watch is judged by: the server picks by node and namespace alone."""
+    desk = Desk(proxy_pod())
+    desk.api.list = Answer(200, {"items": [listed]})
+    with pytest.raises(ImpersonationDenied, match=_NOBODY):
+        await desk.ask()
+    assert len(desk.api.asked) == 1
 
 
 async def test_one_proxy_does_not_hold_all_places(monkeypatch: pytest.MonkeyPatch) -> None:

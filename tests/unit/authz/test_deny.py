@@ -88,6 +88,18 @@ async def test_pod(desk: Desk) -> None:
     assert service.caller_fault(replace(CALLER, pod=None)) is None
 
 
+async def test_serial_of_the_callers_certificate(desk: Desk) -> None:
+    """And the pod that it was issued to, where that is known."""
+    shown = replace(CALLER, pod=None, serial=0xAB, issued_to="uid-0")
+    service = await desk.use("- {serial: 'ab'}")
+    assert service.caller_fault(shown) == "denied: serial ab"
+    assert service.caller_fault(replace(shown, serial=0xABC)) is None
+    assert service.caller_fault(CALLER) is None
+    service = await desk.use("- {pod_uid: uid-0}")
+    assert service.caller_fault(shown) == "denied: pod_uid uid-0"
+    assert service.caller_fault(replace(shown, issued_to="")) is None
+
+
 async def test_key(desk: Desk) -> None:
     service = await desk.use(f"- {{key: 'sha256:{KEY.upper()}'}}")
     assert service.caller_fault(CALLER) is None

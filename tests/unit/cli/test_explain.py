@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from signer.cli.main import main
 from tests.server import cas
@@ -80,10 +78,7 @@ def test_the_deny_list_counts(config: list[str], tmp_path: Path, capsys: pytest.
 def _certificate(place: Path, uri: str) -> Path:
     """A leaf of the CA in a directory, with its intermediate."""
     directory = cas.init(place / "ca")
-    issuer = Ca(
-        x509.load_pem_x509_certificate((directory / "ca-cert.pem").read_bytes()),
-        load_pem_private_key((directory / "ca-key.pem").read_bytes(), None),  # type: ignore[arg-type]
-    )
+    issuer = cas.issuer(directory)
     window = cas.around_now()
     leaf = Ca(make_leaf(issuer, spki(key("p256/client")), leaf_extensions(uri), window=window), key("p256/client"))
     chain = place / "chain.pem"
