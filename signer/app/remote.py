@@ -11,10 +11,11 @@ from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.authn.token_review import try_review
 from signer.config.model import Cluster
-from signer.config.positions import read_yaml
+from signer.config.positions import read_plain_yaml
 from signer.kube.answer import ApiUnavailable, reason_of
 from signer.kube.api import KubeApi
 from signer.kube.remote_secrets import RemoteSecrets, watch_secrets
+from signer.kube.watch import Watch
 from signer.observe.health import Note
 
 # Then it is asked again: a hundred thousand pods take a while to be listed.
@@ -42,6 +43,7 @@ def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: Parts, reser
     parts.services["remote-secrets"] = secrets.run
     parts.services["watch-remote-secrets"] = watch.run
     parts.synced.append(secrets.settled)
+    clusters.expect(partial(_not_known, secrets, watch))
     parts.add_notes(lambda: [Note(False, f"remote secrets: {watch.fault}")] if watch.fault else [])
     parts.add_notes(lambda: [Note(False, fault) for fault in secrets.faults])
     parts.add_notes(remotes.notes)
@@ -49,8 +51,15 @@ def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: Parts, reser
     parts.more_followed.append(lambda: [one for each in in_use.values() for one in each.followed])
 
 
+def _not_known(secrets: RemoteSecrets, watch: Watch) -> str:
+    """Why there may be a cluster of which nothing has been heard; empty where all are known."""
+    if secrets.settled.is_set() and watch.broken_since is None:
+        return ""
+    return f"the remote secrets are not known now: {watch.fault}"
+
+
 def _decoded(data: bytes) -> Mapping[str, Any]:
-    return read_yaml(data.decode("utf-8"))[0]
+    return read_plain_yaml(data.decode("utf-8"))
 
 
 def _built(cluster_id: str, api: KubeApi, parts: Parts, in_use: dict[str, Parts]) -> BuiltCluster:

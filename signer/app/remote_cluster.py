@@ -43,6 +43,7 @@ class Remote:
         self._live: Live | None = None
         self._config: Mapping[str, Any] | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._ready = False
         self._trouble = ""
         self._secret_fault = ""
 
@@ -62,7 +63,7 @@ class Remote:
     def note(self) -> Note:
         """Its line of the health report."""
         faults = [fault for fault in (self._secret_fault, self._trouble) if fault]
-        works = "connected" if self._live else "not connected"
+        works = "connected" if self._live and self._ready else "not connected"
         return Note(not faults, f"cluster {self._name}: {'; '.join([works, *faults])}")
 
     def close(self) -> None:
@@ -100,7 +101,7 @@ class Remote:
                 # Given up; or opened all the same, where a library has swallowed the cancellation.
                 self._leave(live.close())
         if self._config is config:
-            self._trouble = ""
+            self._ready, self._trouble = True, ""
             _log.info("cluster %s: connected", self._name)
 
     async def _until(self, step: Callable[[], Awaitable[T]]) -> T:

@@ -1,6 +1,6 @@
 """Which cluster's judge a credential goes to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.ports import Authenticator
@@ -25,6 +25,11 @@ class ByCluster:
         self._fixed = dict(authenticators)
         self._aliases = dict(aliases or {})
         self._changing: dict[str, Authenticator] = {}
+        self._more: Callable[[], str] = lambda: ""
+
+    def expect(self, more: Callable[[], str]) -> None:
+        """Have ``more`` say, at any time, why there may be clusters that are not known now; empty where all are."""
+        self._more = more
 
     def put(self, cluster: str, authenticator: Authenticator) -> None:
         """Have ``authenticator`` judge a cluster's callers from now on, in place of the one before."""
@@ -47,14 +52,17 @@ class ByCluster:
 
         Raises:
             AuthenticationFailed: The cluster is unknown, or its verdict is no.
-            AuthenticationUnavailable: There was no verdict, or the cluster cannot be asked.
+            AuthenticationUnavailable: There was no verdict, or the cluster cannot be asked or is not known yet.
             Overloaded: Too many are being judged there.
         """
         named = credentials.cluster or self._local
         cluster = self._aliases.get(named, named)
         authenticator = self._fixed.get(cluster) or self._changing.get(cluster)
         if authenticator is None:
-            raise AuthenticationFailed(f"unknown cluster {named[:100]!a}")
+            unknown = f"unknown cluster {named[:100]!a}"
+            if why := self._more():
+                raise AuthenticationUnavailable(f"{unknown}: {why}")
+            raise AuthenticationFailed(unknown)
         return await authenticator.authenticate(credentials)
 
 

@@ -36,7 +36,7 @@ class NodeProxies:
 
     accounts: Collection[str]
     pods: Pods
-    tolerance: float = 300.0
+    tolerance: float
 
 
 class ForOthers:
@@ -124,8 +124,10 @@ class _Waiting:
         Raises:
             AuthenticationUnavailable: It has too many, or all have.
         """
-        if self._of[proxy] >= MAX_WAITING_EACH or self._of.total() >= MAX_WAITING:
+        if self._of[proxy] >= MAX_WAITING_EACH:
             raise AuthenticationUnavailable(f"impersonation: {self._of[proxy]} requests of this proxy wait for pods")
+        if self._of.total() >= MAX_WAITING:
+            raise AuthenticationUnavailable(f"impersonation: {MAX_WAITING} requests of other proxies wait for pods")
         self._of[proxy] += 1
         try:
             yield

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
+# Of a document by somebody else; a kubeconfig has six levels.
+MAX_DEPTH = 32
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 
@@ -33,6 +35,29 @@ def read_yaml(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         return data, dict(_lines(node, ()))
     except RecursionError:
         raise BadYaml("line 1: nested too deep, or containing itself") from None
+
+
+def read_plain_yaml(text: str) -> dict[str, Any]:
+    """Parse a document that somebody else wrote, within bounds.
+
+    Raises:
+        BadYaml: It has aliases, is nested deeper than ``MAX_DEPTH``, or ``read_yaml`` refuses it.
+    """
+    with yaml_faults():
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            _check_plain(event, depth)
+    return read_yaml(text)[0]
+
+
+def _check_plain(event: yaml.Event, depth: int) -> None:
+    """A few lines of aliases unfold to gigabytes, and the time that nested lists take grows with the square."""
+    line = event.start_mark.line + 1 if event.start_mark else 1
+    if isinstance(event, yaml.AliasEvent):
+        raise BadYaml(f"line {line}: aliases (*{str(event.anchor)[:20]}) are not read here")
+    if depth > MAX_DEPTH:
+        raise BadYaml(f"line {line}: nested too deep")
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def test_the_first_one_judges_at_once() -> None:
         scene.remotes.wanted("east", {"v": "one"})
         await settle()
         assert await scene.judged("east") == "one"
-        assert scene.notes() == [(False, "cluster east: connected; no connection")]
+        assert scene.notes() == [(False, "cluster east: not connected; no connection")]
         await asyncio.sleep(1.0)
         assert scene.notes() == [(True, "cluster east: connected")]
         scene.faults["ready two"] = [ApiUnavailable("no connection")] * 100

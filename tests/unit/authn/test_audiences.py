@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from signer.authn.claims import CLAIM_RULES, ClaimPolicy
+from signer.authn.claim_rules import CLAIM_RULES, ClaimPolicy
 from signer.authn.shape import check_shape
 from signer.authn.token_review import ReviewPolicy, caller_of
 from signer.core.errors import AuthenticationFailed

@@ -65,3 +65,15 @@ async def test_aliases() -> None:
     assert (local.switch.calls, east.switch.calls, thief.switch.calls) == (3, 1, 0)
     with pytest.raises(AuthenticationFailed, match="unknown cluster 'chain'"):
         await clusters.authenticate(credentials(cluster="chain"))
+
+
+async def test_a_cluster_that_may_come_is_not_unknown() -> None:
+    """Whoever is told that its credential is bad does not come back."""
+    clusters, why = ByCluster("Kubernetes", {"Kubernetes": FakeAuthenticator()}), ["the secrets are not known"]
+    clusters.expect(lambda: why[0])
+    with pytest.raises(AuthenticationUnavailable, match="unknown cluster 'far': the secrets are not known"):
+        await clusters.authenticate(credentials(cluster="far"))
+    await clusters.authenticate(credentials())
+    why[0] = ""
+    with pytest.raises(AuthenticationFailed, match="unknown cluster 'far'"):
+        await clusters.authenticate(credentials(cluster="far"))

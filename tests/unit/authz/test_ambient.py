@@ -41,7 +41,7 @@ class Desk:
         list_into(self.pods, [*pods])
         self.pods.watch.synced.set()
         self.pods.watch.broken_since = None
-        proxies = NodeProxies(frozenset({"istio-system/ztunnel"}), self.pods)
+        proxies = NodeProxies(frozenset({"istio-system/ztunnel"}), self.pods, 300.0)
         self.desk = ForOthers({"Kubernetes": proxies}, self.clock)
 
     async def ask(self, impersonated: str = CART, caller: Caller = PROXY) -> Grant:
@@ -184,7 +184,12 @@ async def test_one_proxy_does_not_hold_all_places(monkeypatch: pytest.MonkeyPatc
     desk = Desk(proxy_pod())
     flood = [asyncio.create_task(desk.ask(CART.replace("cart", f"no-{n}"))) for n in range(ambient.MAX_WAITING_EACH)]
     await settle()
-    with pytest.raises(AuthenticationUnavailable, match="wait for pods"):
+    mine = f"{ambient.MAX_WAITING_EACH} requests of this proxy wait for pods"
+    with pytest.raises(AuthenticationUnavailable, match=mine):
+        await desk.ask()
+    monkeypatch.setattr(ambient, "MAX_WAITING", ambient.MAX_WAITING_EACH)
+    monkeypatch.setattr(ambient, "MAX_WAITING_EACH", ambient.MAX_WAITING_EACH + 1)
+    with pytest.raises(AuthenticationUnavailable, match="requests of other proxies wait for pods"):
         await desk.ask()
     assert (await desk.ask("")).identity == ZTUNNEL
     for task in flood:

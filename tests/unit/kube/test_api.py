@@ -11,7 +11,7 @@ from signer.kube import api
 from signer.kube import connect as connecting
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi
-from signer.kube.connect import connect
+from signer.kube.connect import connect, connect_with
 from signer.kube.no_cluster import NoCluster
 from tests.support.kubeconfig import kubeconfig
 
@@ -131,3 +131,31 @@ async def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(ApiUnavailable, match="no connection"):
         await connection.post(PATH, {}, 5)
     await connection.close()
+
+
+UNSENDABLE = {"a token of two lines": ("http://127.0.0.1:1", "a\nb"), "no host": (f"https://{'a' * 64}.example", "t")}
+
+
+@pytest.mark.parametrize(("server", "token"), UNSENDABLE.values(), ids=UNSENDABLE)
+async def test_what_cannot_be_sent(server: str, token: str) -> None:
+    """It is the kubeconfig's fault, told as an outage of that cluster: neither a bug nor the caller's fault."""
+    connection = await connect_with(
+        {
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        },
+    )
+    for ask in (connection.post(PATH, {}, 5), _streamed(connection)):
+        with pytest.raises(ApiUnavailable) as caught:
+            await ask
+        assert token not in str(caught.value) or token == "t"
+    await connection.close()
+    with pytest.raises(ApiUnavailable):
+        await connection.post(PATH, {}, 5)
+
+
+async def _streamed(connection: KubeApi) -> None:
+    async with connection.stream(PATH, 5.0, 5.0):
+        pass
