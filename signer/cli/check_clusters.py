@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from signer.app.one_cluster import trusted_in
 from signer.authn.token_review import try_review
+from signer.cli.check_issuers import check_ca_files, check_keys
 from signer.config.model import Cluster, Config
 from signer.core.spec import Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
@@ -68,17 +69,18 @@ def _duties(config: Config) -> Iterator[_Need]:
 
 
 async def _cluster(where: str, cluster: Cluster, live: bool, needs: list[_Need]) -> list[Finding]:
+    files = check_ca_files(where, cluster)
     try:
         api = await connect(cluster.kubeconfig, cluster.context)
     except NotInPod as error:
         text = f"{cluster.id}: not in a pod: run this there, or name a kubeconfig"
-        return [Finding("error", where, str(error)) if live else Finding("warning", where, text)]
+        return [*files, Finding("error", where, str(error)) if live else Finding("warning", where, text)]
     except NoCluster as error:
-        return [Finding("error", where, str(error))]
+        return [*files, Finding("error", where, str(error))]
     try:
         if not live:
-            return [Finding("ok", where, f"{cluster.id}: connection configured; add --live to try it")]
-        return await _asked(where, cluster, api, needs)
+            return [*files, Finding("ok", where, f"{cluster.id}: connection configured; add --live to try it")]
+        return files + await _asked(where, cluster, api, needs)
     finally:
         await api.close()
 
@@ -89,6 +91,7 @@ async def _asked(where: str, cluster: Cluster, api: KubeApi, needs: list[_Need])
     except ApiUnavailable as error:
         return [NoAnswer("error", where, f"{cluster.id}: the API server gives no answer: {error}")]
     found = [_verdict(where, cluster, answer.status)]
+    found += await check_keys(where, cluster, api)
     for need in needs:
         found += await check_rights(api, need.rights, need.where, need.role, shared=False)
     return found

@@ -58,7 +58,9 @@ async def _proven_grant(loaded: Loaded, args: argparse.Namespace, denials: Denia
     credentials = _credentials(loaded.config, args)
     needed = any(route.match.pod_labels for route in loaded.config.routes)
     callers = await build_callers(loaded.config, SystemClock(), lambda _: None, None, lambda: needed)
-    following = [asyncio.create_task(follow()) for follow in callers.services.values()]
+    # A certificate proves what it proves without any cluster.
+    services = {} if credentials.chain else callers.services
+    following = [asyncio.create_task(follow()) for follow in services.values()]
     try:
         return await _proven(loaded, callers, credentials, args, denials)
     finally:
@@ -96,7 +98,7 @@ async def _proven(
         refuse(denials.caller_fault(caller))
         return await ForOthers(callers.proxies, SystemClock()).authorize(caller, args.impersonate)
 
-    return await _patiently(ask, callers)
+    return await (ask() if credentials.chain else _patiently(ask, callers))
 
 
 async def _patiently(ask: Callable[[], Awaitable[Grant]], callers: Callers) -> Grant:

@@ -11,6 +11,7 @@ from signer.cli.check_clusters import check_clusters
 from signer.config.model import Config
 from signer.core.spec import Finding
 from signer.kube.answer import Answer
+from tests.unit.authn.test_offline import JWK
 
 READ = ("get", "list", "watch")
 PODS = [f"{verb} pods" for verb in READ]
@@ -38,6 +39,10 @@ class Api:
         right = f"{of['verb']} {of['resource']}{where}"
         self.asked.append(right)
         return Answer(201, {"status": {"allowed": right != self.denied}})
+
+    async def call(self, method: str, path: str, timeout: float, *, limit: int) -> Answer:
+        """Its issuer and its keys; that it is asked for them is tested with the issuers."""
+        return Answer(200, {"issuer": "https://own", "keys": [JWK]})
 
     async def close(self) -> None:
         """Note it."""
