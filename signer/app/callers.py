@@ -39,6 +39,7 @@ class Callers:
             followed, its issuer, the remote secrets.
         notes: Lines of the verbose report.
         followed: What is known from watches, of all clusters.
+        remotes: Of each cluster of a remote secret, whether it is ready.
         closers: What must be closed at the end.
     """
 
@@ -48,6 +49,7 @@ class Callers:
     synced: list[asyncio.Event] = field(default_factory=list)
     notes: Callable[[], list[Note]] = list
     followed: Callable[[], list[Followed]] = list
+    remotes: Callable[[], Mapping[str, bool]] = dict
     closers: list[Callable[[], Any]] = field(default_factory=list)
 
 
@@ -91,6 +93,7 @@ async def build_callers(
             synced=parts.synced,
             notes=parts.notes,
             followed=parts.all_followed,
+            remotes=parts.remotes,
             closers=closers,
         )
 

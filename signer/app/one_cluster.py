@@ -1,7 +1,7 @@
 """How the callers of one cluster are proven: its judge, what it follows, and what must be closed with it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,6 +41,7 @@ class Parts:
     Attributes:
         count: Told where each verdict on a token came from.
         labels_needed: Tells, at each call, whether routes look at the labels of callers' pods.
+        remotes: Of each cluster of a remote secret, whether it is ready.
     """
 
     config: Config
@@ -54,6 +55,7 @@ class Parts:
     followed: list[Followed] = field(default_factory=list)
     more_notes: list[Callable[[], list[Note]]] = field(default_factory=list)
     more_followed: list[Callable[[], list[Followed]]] = field(default_factory=list)
+    remotes: Callable[[], Mapping[str, bool]] = dict
 
     def anew(self, opened: AsyncExitStack) -> Self:
         """The same for another cluster alone, with nothing added yet."""

@@ -48,6 +48,7 @@ def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: Parts, reser
     parts.add_notes(lambda: [Note(False, fault) for fault in secrets.faults])
     parts.add_notes(remotes.notes)
     parts.add_notes(lambda: [note for each in in_use.values() for note in each.notes()])
+    parts.remotes = remotes.ready
     parts.more_followed.append(lambda: [one for each in in_use.values() for one in each.followed])
 
 

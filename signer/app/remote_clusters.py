@@ -59,6 +59,10 @@ class RemoteClusters:
         """One line a cluster, for the health report."""
         return [remote.note() for _, remote in sorted(self._remotes.items())]
 
+    def ready(self) -> dict[str, bool]:
+        """Tell of each whether its callers are judged by what its secret says now."""
+        return {name: remote.note().well for name, remote in self._remotes.items()}
+
     async def run(self) -> None:
         """Keep all of them until cancelled, and close them then."""
         try:

@@ -36,6 +36,7 @@ class Showing:
         if self.deny is not None:
             gauges.show_deny(self.metrics, self.deny.entries(), self.deny.refused)
         self._watches()
+        gauges.show_remote_clusters(self.metrics, self.callers.remotes())
         return self.metrics.exposition(accept)
 
     def _watches(self) -> None:

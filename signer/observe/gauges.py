@@ -36,6 +36,13 @@ def show_watch(metrics: Metrics, cluster: str, kind: str, objects: int, stale: f
     metrics.watch_stale.labels(cluster, kind).set(stale)
 
 
+def show_remote_clusters(metrics: Metrics, ready: Mapping[str, bool]) -> None:
+    """Write which clusters of remote secrets are ready. Cleared first: what is gone must not stay."""
+    metrics.remote_clusters.clear()
+    for cluster, well in ready.items():
+        metrics.remote_clusters.labels(cluster).set(1 if well else 0)
+
+
 def show_deny(metrics: Metrics, entries: Mapping[str, int], refused: bool) -> None:
     """Write how long the deny list is, by kind, and whether a newer one is refused."""
     for kind, count in entries.items():

@@ -166,6 +166,11 @@ OWN: dict[str, MetricSpec] = {
         "For how long they have not been watched: 0 while the watch works.",
         ("cluster", "kind"),
     ),
+    "remote_clusters": MetricSpec(
+        "istio_signer_remote_cluster_ready",
+        "Whether callers of a remote secret's cluster are judged by what the secret says now: 1, else 0.",
+        ("cluster",),
+    ),
     "clock_jumps": MetricSpec(
         "istio_signer_clock_jumps_total", "Times that the wall clock was seen to jump by more than 5 minutes."
     ),
@@ -241,6 +246,7 @@ class Metrics:
         self.bundle_roots = self._gauge("bundle_roots")
         self.watch_objects = self._gauge("watch_objects")
         self.watch_stale = self._gauge("watch_stale")
+        self.remote_clusters = self._gauge("remote_clusters")
         self.clock_jumps = self._counter("clock_jumps")
         self._gauge("build").labels(__version__).set(1)
 

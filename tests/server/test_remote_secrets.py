@@ -128,6 +128,7 @@ def test_comes_and_goes(scene: Scene) -> None:
     scene.put(scene.good())
     scene.becomes("OK")
     scene.reports("cluster far: connected\n")
+    assert 'istio_signer_remote_cluster_ready{cluster="far"} 1.0' in scene.server.http("/metrics")[1]
     scene.stays("OK")
     assert scene.code(scene.near, "far") == "UNAUTHENTICATED", "its own tokens alone"
     scene.delete()
