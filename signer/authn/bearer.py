@@ -8,10 +8,11 @@ from hashlib import sha256
 from typing import Protocol
 
 from signer.authn.shape import UnverifiedToken, shaped
-from signer.core.errors import Overloaded
+from signer.core.errors import AuthenticationUnavailable, Overloaded
 from signer.core.ports import Clock
 from signer.core.recent import Recent
 from signer.core.types import Caller, Credentials
+from signer.kube.asking import Asking
 
 MAX_VERDICTS = 10_000
 # A deleted pod's token must die soon; Kubernetes itself remembers a good verdict this long.
@@ -68,7 +69,9 @@ class BearerAuthenticator:
         self._clock = clock
         self._count = count
         self._verdicts: Recent[bytes, _Verdict] = Recent(MAX_VERDICTS)
-        self._under_way: dict[bytes, asyncio.Task[Caller]] = {}
+        self._asking: Asking[Caller] = Asking(
+            "tokens to be judged", QUEUE * policy.concurrency, Overloaded, AuthenticationUnavailable
+        )
         self._places = asyncio.Semaphore(policy.concurrency)
 
     async def authenticate(self, credentials: Credentials) -> Caller:
@@ -107,24 +110,12 @@ class BearerAuthenticator:
         return verdict.caller
 
     async def _ask(self, key: bytes, token: str, unverified: UnverifiedToken) -> Caller:
-        """Share a question under way. It is a task of its own: the first asker may go away, the others must not."""
-        task = self._under_way.get(key)
-        if task is None and len(self._under_way) >= QUEUE * self._policy.concurrency:
-            raise Overloaded(f"{len(self._under_way)} tokens are being judged or wait for it")
-        self._count("fresh" if task is None else "shared")
-        if task is None:
-            task = asyncio.create_task(self._judge_one(key, token, unverified), name="judge-token")
-            self._under_way[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(task)
-
-    def _forget(self, key: bytes, task: asyncio.Task[Caller]) -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled():
-            # Looked at even where every asker has gone away, lest the loop reports it as never retrieved.
-            task.exception()
+        if key in self._asking:
+            self._count("shared")
+        return await self._asking.ask(key, lambda: self._judge_one(key, token, unverified))
 
     async def _judge_one(self, key: bytes, token: str, unverified: UnverifiedToken) -> Caller:
+        self._count("fresh")
         await self._turn()
         try:
             caller = await self._judge.judge(token)
@@ -146,7 +137,4 @@ class BearerAuthenticator:
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._asking.close()

@@ -69,9 +69,11 @@ class KeySet:
             raise AuthenticationUnavailable(f"offline token: {MAX_WAITING} wait for the issuer's keys")
         self._waiting += 1
         try:
-            await asyncio.shield(task)
+            await asyncio.wait((task,))
         finally:
             self._waiting -= 1
+        if task.cancelled():
+            raise AuthenticationUnavailable("offline token: the issuer's keys: closed, nothing is asked any more")
 
     def _fetching(self) -> asyncio.Task[None] | None:
         """The fetch under way, or a new one where its time has come. A task of its own: its first asker may leave."""

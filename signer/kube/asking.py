@@ -33,6 +33,10 @@ class Asking(Generic[T]):
         self._stopped = False
         self._under_way: dict[Hashable, asyncio.Task[T]] = {}
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether somebody asks this now."""
+        return key in self._under_way
+
     async def ask(self, key: Hashable, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Ask, or wait for whoever asks the same. A task of its own: its first asker may go away.
 

@@ -178,7 +178,8 @@ async def test_all_askers_go_away() -> None:
     await give_up(only)
     desk.judge.switch.opened.set()
     await settle()
-    assert desk.authenticator._under_way == {}
+    assert desk.judge.switch.calls == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_questions_at_once_are_bounded() -> None:
@@ -204,13 +205,14 @@ async def test_a_failed_question_gives_its_place_back() -> None:
 
 
 async def test_close() -> None:
-    """Nothing is left under way."""
+    """Nothing is left under way, and whoever waits is told to come back."""
     desk = Desk()
     desk.judge.switch.held = True
     task = desk.asking()
     await desk.judge.switch.entered.wait()
     await desk.authenticator.close()
-    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(AuthenticationUnavailable, match="tokens to be judged: closed"):
+        await task
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -222,7 +224,7 @@ async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     desk.judge.switch.held = True
     asking = [desk.asking(token(jti=str(number))) for number in range(2)]
     await settle()
-    with pytest.raises(Overloaded, match="are being judged"):
+    with pytest.raises(Overloaded, match="tokens to be judged: 2 questions are under way"):
         await desk.ask(token(jti="one more"))
     assert await desk.ask() is known
     await give_up(*asking)

@@ -144,13 +144,14 @@ async def test_the_first_asker_may_leave() -> None:
 
 
 async def test_closing_ends_a_fetch() -> None:
+    """Whoever waits is told to come back: it was not its own end."""
     source = Source(_doc("a"))
     await source.keys.close()
     source.switch.held = True
     asker = asyncio.create_task(source.knows("a"))
     await source.switch.entered.wait()
     await source.keys.close()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(AuthenticationUnavailable, match="closed"):
         await asker
 
 
