@@ -140,7 +140,7 @@ def _watched_labels(pods: Pods, tolerance: float, namespace: str, name: str, uid
     """What the watch has of this very pod, as long as it is believed: no question for each caller, nor in an outage."""
     found = pods.get(namespace, name)
     known = found is not None and found.uid == uid and found.service_account == account
-    return found.labels if found is not None and known and pods.stale_for() <= tolerance else None
+    return found.labels if found is not None and known and not pods.disbelief(tolerance) else None
 
 
 def domain_of(cluster: Cluster, config: Config) -> TrustDomain:

@@ -54,9 +54,8 @@ class LivePods:
         return PodRef(pod.name, pod.uid, found.node or pod.node)
 
     def _check_fresh(self, collection: Collection[Pod] | Collection[Account]) -> None:
-        stale = collection.stale_for()
-        if collection.synced and stale > self._tolerance:
-            raise AuthenticationUnavailable(f"live: not watched for {stale:.0f} s: {collection.watch.fault}")
+        if fault := collection.disbelief(self._tolerance):
+            raise AuthenticationUnavailable(f"live: {fault}")
 
 
 def _fault(pod: Pod, account: Account, named: PodRef, now: float) -> str | None:

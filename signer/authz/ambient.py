@@ -168,11 +168,8 @@ def _check_known(proxies: NodeProxies) -> None:
 
 
 def _check_fresh(proxies: NodeProxies) -> None:
-    stale = proxies.pods.stale_for()
-    if proxies.pods.synced and stale > proxies.tolerance:
-        raise AuthenticationUnavailable(
-            f"impersonation: pods have not been watched for {stale:.0f} s: {proxies.pods.watch.fault}"
-        )
+    if fault := proxies.pods.disbelief(proxies.tolerance):
+        raise AuthenticationUnavailable(f"impersonation: pods: {fault}")
 
 
 def _denied(caller: Caller, impersonated: str, why: str) -> SignerError:

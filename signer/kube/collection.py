@@ -77,6 +77,12 @@ class Collection(Generic[F]):
         since = [at for at in (self.watch.broken_since, self.watch.listing_since) if at is not None]
         return max(0.0, time.monotonic() - min(since)) if since else 0.0
 
+    def disbelief(self, tolerance: float) -> str:
+        """Say why what is known counts no longer, for ``tolerance`` seconds have passed without a watch; empty while it
+        does."""
+        stale = self.stale_for()
+        return f"not watched for {stale:.0f} s: {self.watch.fault}" if self.synced and stale > tolerance else ""
+
     def get(self, namespace: str, name: str) -> F | None:
         """Give what is known now, from memory."""
         return self._known.get(namespace, name)
