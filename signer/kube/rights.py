@@ -9,9 +9,10 @@ from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _SECONDS = 5.0
 _RBAC = "rbac.authorization.k8s.io"
-# That of deploy/manifests.
+# That of deploy/manifests, where the API server does not say who we are: SelfSubjectReview came with Kubernetes 1.28.
 _ACCOUNT = "{kind: ServiceAccount, name: istio-signer, namespace: istio-system}"
 _SHARED = "# The whole role is replaced: add the names of other backends of this type.\n"
 
@@ -64,11 +65,26 @@ async def check_rights(
     if not missing:
         return [Finding("ok", where, f"this account may do all that it takes: {', '.join(map(str, rights))}")]
     level = "error" if any(right.needed for right in missing) else "warning"
-    return [
-        Finding(
-            level, where, f"this account may not {'; '.join(map(str, missing))}", grant(role, rights, shared=shared)
-        )
-    ]
+    command = grant(role, rights, shared=shared, subject=await _subject(api))
+    return [Finding(level, where, f"this account may not {'; '.join(map(str, missing))}", command)]
+
+
+async def _subject(api: KubeApi) -> str:
+    """This account as the subject of a binding, as the API server knows it: in another cluster it is another one."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = await api.post(_WHO, body, _SECONDS)
+    except ApiUnavailable:
+        return _ACCOUNT
+    name = ((answer.body.get("status") or {}).get("userInfo") or {}).get("username")
+    if answer.status not in (200, 201) or not isinstance(name, str) or not name:
+        return _ACCOUNT
+    match name.split(":"):
+        case ["system", "serviceaccount", namespace, account]:
+            given = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+        case _:
+            given = {"kind": "User", "name": name, "apiGroup": _RBAC}
+    return json.dumps(given)
 
 
 async def _allowed(api: KubeApi, right: Right) -> bool:
@@ -83,8 +99,10 @@ async def _allowed(api: KubeApi, right: Right) -> bool:
     return bool((answer.body.get("status") or {}).get("allowed"))
 
 
-def grant(role: str, rights: Sequence[Right], *, shared: bool = True) -> str:
+def grant(role: str, rights: Sequence[Right], *, shared: bool = True, subject: str = _ACCOUNT) -> str:
     """Give the command that makes a role and its binding, or replaces those that are there, in one namespace or in all.
+
+    ``subject`` is who gets it, in YAML.
 
     Applied and not created: where some of the rights are missing, the role is there already.
     """
@@ -95,7 +113,7 @@ def grant(role: str, rights: Sequence[Right], *, shared: bool = True) -> str:
     return (
         f"kubectl apply -f - <<'EOF'\n{head % ''}rules:\n{note}{''.join(_rules(rights))}"
         f"---\n{head % 'Binding'}roleRef: {{apiGroup: {_RBAC}, kind: {kind}, name: {role}}}\n"
-        f"subjects: [{_ACCOUNT}]\nEOF"
+        f"subjects: [{subject}]\nEOF"
     )
 
 

@@ -34,6 +34,8 @@ class Api:
         if path == TOKEN_REVIEW:
             self.asked.append("tokens")
             return Answer(201, {})
+        if body["kind"] == "SelfSubjectReview":
+            return Answer(201, {"status": {"userInfo": {"username": "system:serviceaccount:mesh:far"}}})
         of = body["spec"]["resourceAttributes"]
         where = f" in {of['namespace']}" if of["namespace"] else ""
         right = f"{of['verb']} {of['resource']}{where}"
@@ -121,3 +123,4 @@ async def test_a_missing_right_is_an_error_with_the_command_that_gives_it(
     (error,) = (finding for finding in found if finding.level == "error")
     assert (error.where, error.text) == (where, f"this account may not {denied}")
     assert f"name: {role}" in str(error)
+    assert 'subjects: [{"kind": "ServiceAccount", "name": "far", "namespace": "mesh"}]' in str(error)

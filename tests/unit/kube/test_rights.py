@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from backends.kube_requests.rights import requests_rights
-from signer.kube.rights import Right, grant
+from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.api import KubeApi
+from signer.kube.rights import Right, check_rights, grant
 from signer.trust.rights import (
     DISTRIBUTION_ROLE,
     ISTIOD_ROLE,
@@ -45,6 +47,10 @@ def objects(text: str) -> list[dict[str, Any]]:
     for item in found:
         item["metadata"].pop("labels", None)
     return found
+
+
+def _named(user: str) -> Answer:
+    return Answer(201, {"status": {"userInfo": {"username": user}}})
 
 
 HOME = "istio-system"
@@ -92,3 +98,41 @@ def test_only_roles_that_backends_share_come_with_a_warning() -> None:
     right = [Right("get", "", "secrets", HOME, name="one")]
     assert "of other backends" in grant("r", right)
     assert "of other backends" not in grant("r", right, shared=False)
+
+
+OURS = {"kind": "ServiceAccount", "name": "istio-signer", "namespace": "istio-system"}
+WHO: dict[str, tuple[Answer | ApiUnavailable, dict[str, str]]] = {
+    "an account": (_named("system:serviceaccount:mesh:far"), {**OURS, "name": "far", "namespace": "mesh"}),
+    "a user": (_named("far"), {"kind": "User", "name": "far", "apiGroup": "rbac.authorization.k8s.io"}),
+    "a name that is YAML": (
+        _named("a}\nEOF"),
+        {"kind": "User", "name": "a}\nEOF", "apiGroup": "rbac.authorization.k8s.io"},
+    ),
+    "an older server": (Answer(404, {}), OURS),
+    "no name": (_named(""), OURS),
+    "no answer": (ApiUnavailable("down"), OURS),
+}
+
+
+class Api:
+    """Allows nothing, and says who asks."""
+
+    def __init__(self, who: Answer | ApiUnavailable) -> None:
+        self.who = who
+
+    async def post(self, path: str, body: dict[str, Any], timeout: float) -> Answer:
+        """Answer."""
+        if body["kind"] == "SelfSubjectAccessReview":
+            return Answer(201, {"status": {"allowed": False}})
+        if isinstance(self.who, ApiUnavailable):
+            raise self.who
+        return self.who
+
+
+@pytest.mark.parametrize(("who", "subject"), WHO.values(), ids=WHO)
+async def test_the_command_gives_rights_to_who_asked(who: Answer | ApiUnavailable, subject: dict[str, str]) -> None:
+    """In another cluster the signer is another account."""
+    (found,) = await check_rights(cast(KubeApi, Api(who)), [Right("get", "", "pods")], "clusters.1", "r")
+    *_, binding = objects(found.fix.removeprefix("kubectl apply -f - <<'EOF'\n").removesuffix("\nEOF"))
+    assert binding["subjects"] == [subject]
+    assert found.fix.count("\nEOF") == 1
