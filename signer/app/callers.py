@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from signer.app.one_cluster import Followed, Parts, Service, authenticator_of, judged_by
+from signer.app.one_cluster import ClusterParts, Followed, Service, authenticator_of, judged_by
 from signer.app.policing import Policing
-from signer.app.remote import follow_remote_secrets
+from signer.app.remote_wiring import follow_remote_secrets
 from signer.authn.by_proof import ByProof
 from signer.authn.client_cert import CertificatePolicy, ClientCertificates
 from signer.authn.clusters import ByCluster
@@ -74,7 +74,7 @@ async def build_callers(
     """
     authenticators: dict[str, Authenticator] = {}
     async with AsyncExitStack() as opened:
-        parts = Parts(config, clock, count, labels_needed, opened)
+        parts = ClusterParts(config, clock, count, labels_needed, opened)
         for index, cluster in enumerate(config.clusters):
             if issuer is not None:
                 authenticators[cluster.id] = judged_by(issuer, cluster, parts)

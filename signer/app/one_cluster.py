@@ -35,7 +35,7 @@ class Followed:
 
 
 @dataclass(slots=True)
-class Parts:
+class ClusterParts:
     """What makes up the callers of clusters: what all of them are given, and what each adds.
 
     Attributes:
@@ -87,7 +87,7 @@ class Parts:
         return self.followed + [followed for more in self.more_followed for followed in more()]
 
 
-def authenticator_of(cluster: Cluster, api: KubeApi, parts: Parts) -> Authenticator:
+def authenticator_of(cluster: Cluster, api: KubeApi, parts: ClusterParts) -> Authenticator:
     """One cluster's: its judge, its pods where somebody acts for them, and the labels of callers' pods."""
     trusted = trusted_in(cluster, parts.config)
     offline = cluster.tokens == "offline"
@@ -106,7 +106,7 @@ def authenticator_of(cluster: Cluster, api: KubeApi, parts: Parts) -> Authentica
     return labelled
 
 
-def judged_by(judge: Judge, cluster: Cluster, parts: Parts) -> BearerAuthenticator:
+def judged_by(judge: Judge, cluster: Cluster, parts: ClusterParts) -> BearerAuthenticator:
     """Put the memory, the sharing and the caps before a judge that asks somebody."""
     settings = parts.config.authentication
     policy = BearerPolicy(_audiences(cluster, parts.config), settings.cache.total_seconds(), settings.concurrency)
@@ -122,7 +122,7 @@ def _reviewer(cluster: Cluster, api: KubeApi, config: Config) -> TokenReviewer:
     )
 
 
-def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts: Parts) -> OfflineJudge:
+def _offline(cluster: Cluster, api: KubeApi, pods: Pods, fallback: Judge, parts: ClusterParts) -> OfflineJudge:
     accounts = Accounts(api)
     parts.follow(cluster.id, "service-accounts", accounts)
     issuers = Issuers(cluster, api, parts.config.authentication.timeout.total_seconds(), parts.clock)

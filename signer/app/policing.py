@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from signer.authz.rules import Rule, Rules
-from signer.config import callers
-from signer.config.callers import QuotaSection, RuleSection
+from signer.config.callers import QuotaSection, QuotasSection, RuleSection
 from signer.core.globs import Globs
 from signer.core.ports import Clock
 from signer.core.types import Caller, Grant
@@ -53,7 +52,7 @@ def _rule(section: RuleSection, index: int) -> Rule:
     )
 
 
-def build_quotas(section: callers.Quotas, default_ttl: timedelta, clock: Clock) -> Quotas | None:
+def build_quotas(section: QuotasSection, default_ttl: timedelta, clock: Clock) -> Quotas | None:
     """Make the quotas; None where nobody is to be counted.
 
     Args:
@@ -64,7 +63,7 @@ def build_quotas(section: callers.Quotas, default_ttl: timedelta, clock: Clock) 
     return Quotas(quota_policy(section, default_ttl), clock) if section.enabled else None
 
 
-def quota_policy(section: callers.Quotas, default_ttl: timedelta) -> QuotaPolicy:
+def quota_policy(section: QuotasSection, default_ttl: timedelta) -> QuotaPolicy:
     """Fill in what each kind's settings leave open."""
     return QuotaPolicy(
         identity=_quota(section.identity, expected(default_ttl, PODS["identity"])),

@@ -74,7 +74,7 @@ class QuotaSection(Section):
     """Certificates at once after a pause; none means one for each of the kind's pods: a rollout is no abuse."""
 
 
-class Quotas(Section):
+class QuotasSection(Section):
     """Bounds on each caller, so that one that restarts in a loop, or a stolen token, leaves the others their share."""
 
     enabled: bool = False
@@ -88,7 +88,7 @@ class Quotas(Section):
     """For each namespace of each cluster; by default for 5000 pods."""
 
     @model_validator(mode="after")
-    def _said_whether(self) -> "Quotas":
+    def _said_whether(self) -> "QuotasSection":
         return self.switched()
 
 

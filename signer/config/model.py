@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from signer.config.callers import Ambient, Quotas, RuleSections
+from signer.config.callers import Ambient, QuotasSection, RuleSections
 from signer.config.clusters import Cluster as Cluster
 from signer.config.clusters import Issuer as Issuer
 from signer.config.clusters import RemoteSecrets
@@ -251,7 +251,7 @@ class Config(Section):
     ambient: Ambient = Ambient()
     rules: RuleSections = []
     """Which callers are served; the first match decides. None means all that are proven."""
-    quotas: Quotas = Quotas()
+    quotas: QuotasSection = QuotasSection()
     deny: Deny = Deny()
     backends: Annotated[dict[str, BackendSection], Field(min_length=1)]
     """Name -> its settings; ``type`` says which kind."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from signer.app import callers, remote
+from signer.app import callers, remote_wiring
 from signer.app.callers import Callers, Memory, build_authenticator, build_callers
 from signer.app.policing import Policing
 from signer.authn.clusters import ByCluster
@@ -160,7 +160,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     async def connect(*_: object) -> FakeApi:
         return FakeApi()
 
-    monkeypatch.setattr(remote, "watch_secrets", watch_secrets)
+    monkeypatch.setattr(remote_wiring, "watch_secrets", watch_secrets)
     monkeypatch.setattr(callers, "connect", connect)
     return made
 

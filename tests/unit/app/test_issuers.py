@@ -12,7 +12,7 @@ import pytest
 
 from signer.app import issuers as app_issuers
 from signer.app.issuers import Issuers
-from signer.app.one_cluster import Parts, authenticator_of
+from signer.app.one_cluster import ClusterParts, authenticator_of
 from signer.config.clusters import Cluster
 from signer.config.model import BackendSection, Config
 from signer.core.errors import AuthenticationUnavailable
@@ -140,7 +140,7 @@ async def test_who_was_given_issuers_never_learns(given: list[dict[str, str]], l
     cluster = Cluster.model_validate({"id": "east", "tokens": "offline", "issuers": given})
     config = Config(backends={"local": BackendSection()}, clusters=[cluster])
     async with AsyncExitStack() as opened:
-        parts = Parts(config, FakeClock(), lambda _: None, lambda: False, opened)
+        parts = ClusterParts(config, FakeClock(), lambda _: None, lambda: False, opened)
         authenticator_of(cluster, cast(KubeApi, Api()), parts)
         assert ("issuer-east" in parts.services) == learns
         assert {"watch-pods-east", "watch-service-accounts-east"} <= set(parts.services)

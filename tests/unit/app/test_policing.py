@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from signer.app.policing import build_quotas, build_rules, quota_policy
-from signer.config.callers import Quotas, QuotaSection, RuleSection
+from signer.config.callers import QuotaSection, QuotasSection, RuleSection
 from signer.core.errors import QuotaExceeded
 from signer.core.types import Grant
 from signer.issue.quota import Quota, QuotaPolicy
@@ -49,19 +49,19 @@ def test_order_and_positions() -> None:
 
 
 def test_quotas_switched_off() -> None:
-    assert build_quotas(Quotas(enabled=False), DAY, FakeClock()) is None
+    assert build_quotas(QuotasSection(enabled=False), DAY, FakeClock()) is None
 
 
 def test_quotas_by_default() -> None:
     """By the pods that each kind may have, and by the lifetime."""
-    assert quota_policy(Quotas(), DAY) == QuotaPolicy(Quota(1.0, 1000.0), Quota(1.0, 250.0), Quota(1.0, 5000.0))
-    short = quota_policy(Quotas(), timedelta(seconds=500))
+    assert quota_policy(QuotasSection(), DAY) == QuotaPolicy(Quota(1.0, 1000.0), Quota(1.0, 250.0), Quota(1.0, 5000.0))
+    short = quota_policy(QuotasSection(), timedelta(seconds=500))
     assert short == QuotaPolicy(Quota(4.0, 1000.0), Quota(1.0, 250.0), Quota(20.0, 5000.0))
 
 
 def test_quotas_as_given() -> None:
     """A rate and a burst stand each for itself."""
-    section = Quotas(
+    section = QuotasSection(
         enabled=True,
         identity=QuotaSection(rate=0.5),
         node=QuotaSection(burst=7),
@@ -72,7 +72,7 @@ def test_quotas_as_given() -> None:
 
 def test_quotas_count_by_the_clock() -> None:
     clock = FakeClock()
-    quotas = build_quotas(Quotas(enabled=True, node=QuotaSection(rate=0.1, burst=1)), DAY, clock)
+    quotas = build_quotas(QuotasSection(enabled=True, node=QuotaSection(rate=0.1, burst=1)), DAY, clock)
     assert quotas is not None
     quotas.take(GRANT)
     with pytest.raises(QuotaExceeded, match="node 'Kubernetes/node-0'"):

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from signer import authn
 from signer.authn import client_cert, development, offline, token_review
 from signer.authz.rules import IMPERSONATION, Method
-from signer.config.callers import Ambient, Quotas, QuotaSection, RuleSection, RuleSections
+from signer.config.callers import Ambient, QuotaSection, QuotasSection, RuleSection, RuleSections
 from signer.config.section import Section
 
 RULES: TypeAdapter[list[RuleSection]] = TypeAdapter(RuleSections)
@@ -26,11 +26,11 @@ def test_defaults() -> None:
         "methods": [],
     }
     none = {"rate": None, "burst": None}
-    assert Quotas().model_dump() == {"enabled": False, "identity": none, "node": none, "namespace": none}
+    assert QuotasSection().model_dump() == {"enabled": False, "identity": none, "node": none, "namespace": none}
     assert Ambient().model_dump() == {"trusted_node_accounts": []}
 
 
-@pytest.mark.parametrize("section", [RuleSection, QuotaSection, Quotas, Ambient])
+@pytest.mark.parametrize("section", [RuleSection, QuotaSection, QuotasSection, Ambient])
 def test_every_key_says_what_it_is_for(section: type[Section]) -> None:
     assert [name for name, key in section.model_fields.items() if not key.description] == []
 

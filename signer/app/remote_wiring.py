@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from signer.app.one_cluster import Parts, authenticator_of
+from signer.app.one_cluster import ClusterParts, authenticator_of
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.authn.token_review import try_review
@@ -22,7 +22,7 @@ from signer.observe.health import Note
 READY_SECONDS = 5.0
 
 
-def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: Parts, reserved: Collection[str]) -> None:
+def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: ClusterParts, reserved: Collection[str]) -> None:
     """Add to ``parts`` what follows the secrets of the local cluster.
 
     Args:
@@ -31,7 +31,7 @@ def follow_remote_secrets(api: KubeApi, clusters: ByCluster, parts: Parts, reser
         parts: Gets the services, the notes and what must be closed.
         reserved: Ids and aliases of configured clusters, which no Secret may take.
     """
-    in_use: dict[str, Parts] = {}
+    in_use: dict[str, ClusterParts] = {}
 
     async def build(cluster_id: str, remote: KubeApi) -> BuiltCluster:
         return _built(cluster_id, remote, parts, in_use)
@@ -63,7 +63,7 @@ def _decoded(data: bytes) -> Mapping[str, Any]:
     return read_plain_yaml(data.decode("utf-8"))
 
 
-def _built(cluster_id: str, api: KubeApi, parts: Parts, in_use: dict[str, Parts]) -> BuiltCluster:
+def _built(cluster_id: str, api: KubeApi, parts: ClusterParts, in_use: dict[str, ClusterParts]) -> BuiltCluster:
     """One cluster on parts of its own, so that it can be closed alone. The new one takes the old one's place."""
     opened = AsyncExitStack()
     own = parts.anew(opened)
@@ -84,7 +84,7 @@ def _built(cluster_id: str, api: KubeApi, parts: Parts, in_use: dict[str, Parts]
     return BuiltCluster(authenticator, lambda: _run(own), close, partial(_ready, cluster, api, own), take_over)
 
 
-async def _ready(cluster: Cluster, api: KubeApi, own: Parts) -> None:
+async def _ready(cluster: Cluster, api: KubeApi, own: ClusterParts) -> None:
     """Wait until it can judge, and act for others, as what it replaces could.
 
     Raises:
@@ -108,7 +108,7 @@ async def _reviews(api: KubeApi, timeout: float) -> None:
         raise ApiUnavailable(f"TokenReview: HTTP {answer.status}: {reason_of(answer)}")
 
 
-async def _run(own: Parts) -> None:
+async def _run(own: ClusterParts) -> None:
     """All that follows the cluster, side by side."""
     async with asyncio.TaskGroup() as group:
         for follow in own.services.values():

@@ -3,8 +3,8 @@
 from contextlib import AsyncExitStack
 from typing import cast
 
-from signer.app.one_cluster import Parts
-from signer.app.remote import _built
+from signer.app.one_cluster import ClusterParts
+from signer.app.remote_wiring import _built
 from signer.config.model import BackendSection, Config
 from signer.kube.api import KubeApi
 from tests.support.clock import FakeClock
@@ -16,9 +16,9 @@ async def test_node_proxies_come_and_go_with_their_cluster() -> None:
     config = Config.model_validate(
         {"backends": {"local": BackendSection()}, "ambient": {"trusted_node_accounts": ["istio-system/ztunnel"]}}
     )
-    in_use: dict[str, Parts] = {}
+    in_use: dict[str, ClusterParts] = {}
     async with AsyncExitStack() as opened:
-        parts = Parts(config, FakeClock(), lambda _: None, lambda: False, opened)
+        parts = ClusterParts(config, FakeClock(), lambda _: None, lambda: False, opened)
         first, second = (_built("far", cast(KubeApi, FakeApi()), parts, in_use) for _ in range(2))
         assert parts.proxies == {}
         first.take_over()
