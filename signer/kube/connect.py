@@ -16,6 +16,7 @@ from kubernetes.aio.config import (
     load_kube_config_from_dict,
 )
 
+from signer.core.hosts import LOOPBACK
 from signer.kube.api import OPEN_SECONDS, KubeApi
 from signer.kube.foreign_kubeconfig import sanitized
 from signer.kube.memory_files import in_memory
@@ -119,7 +120,7 @@ async def _open(load: Callable[[Configuration], Awaitable[None]], no_cluster: Ca
 
 def _check_encrypted(server: str) -> None:
     parts = urlsplit(server)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         # Without what stands before the host: that may be a password.
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}"
         raise NoCluster(f"{where}: tokens are sent to an API server by https only")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from signer.core.hosts import LOOPBACK
 from signer.observe.health import Health
 
 _log = logging.getLogger("istio_signer.admin")
@@ -12,7 +13,7 @@ _log = logging.getLogger("istio_signer.admin")
 # namespace, service account, pod -> a token; raises ValueError with a text for people.
 MintToken = Callable[[str, str, str], str]
 # A web page on a name that resolves to 127.0.0.1 must not get at the tokens.
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
 BUNDLE_PATH = "/spiffe/bundle"
 TOKEN_PATH = "/development/token"  # noqa: S105  a path
 
@@ -41,7 +42,7 @@ class Admin:
         """Hand out development tokens. The caller has made sure that this listens on loopback only."""
 
         async def token(request: web.Request) -> web.Response:
-            if request.url.host not in LOOPBACK_HOSTS:
+            if request.url.host not in LOOPBACK:
                 raise web.HTTPForbidden(text="only for callers on this machine\n")
             query = request.query
             try:
