@@ -19,7 +19,8 @@ from signer.config.model import Cluster, Config
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
 from signer.kube.api import KubeApi
-from signer.kube.pods import Accounts, Labels, Pods
+from signer.kube.pod_facts import Labels
+from signer.kube.pods import Accounts, Pods
 from signer.observe.health import Note
 
 Service = Callable[[], Coroutine[Any, Any, None]]

@@ -9,7 +9,8 @@ from signer.core.ports import Clock
 from signer.core.types import PodRef
 from signer.kube.answer import ApiUnavailable
 from signer.kube.collection import Collection, Vanished
-from signer.kube.pods import Account, Accounts, Pod, Pods
+from signer.kube.pod_facts import Account, Pod
+from signer.kube.pods import Accounts, Pods
 
 # So long after its end is a deleted object's token still good (claims.go: time for what is slow to go).
 LEEWAY_SECONDS = 60.0

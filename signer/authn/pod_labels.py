@@ -18,7 +18,7 @@ from signer.core.types import Caller, Credentials, PodRef
 from signer.kube.answer import OBJECT_BYTES, Answer, ApiUnavailable, is_not_found
 from signer.kube.api import KubeApi
 from signer.kube.asking import Asking
-from signer.kube.pods import Labels, labels_of
+from signer.kube.pod_facts import Labels, labels_of
 
 # A change of a pod's labels counts this much later, at most.
 CACHE_SECONDS = 60.0

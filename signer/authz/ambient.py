@@ -15,7 +15,8 @@ from signer.core.ports import Clock
 from signer.core.types import Caller, Grant, PodRef
 from signer.kube.answer import ApiUnavailable
 from signer.kube.collection import Vanished
-from signer.kube.pods import Pod, Pods
+from signer.kube.pod_facts import Pod
+from signer.kube.pods import Pods
 
 # A watch that lags behind a pod's start is waited for so long: a refusal would cost ztunnel a second or more.
 PATIENCE = 2.0

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from signer.kube.answer import Manifest
 from signer.kube.gathering import Follower
-from signer.kube.pods import Account, Pod
+from signer.kube.pod_facts import Account, Pod
 
 
 def list_into(follower: Follower, *pages: list[Manifest]) -> None:

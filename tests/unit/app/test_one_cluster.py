@@ -5,7 +5,8 @@ import time
 import pytest
 
 from signer.app.one_cluster import _watched_labels
-from signer.kube.pods import Labels, Pods
+from signer.kube.pod_facts import Labels
+from signer.kube.pods import Pods
 from tests.support.listing import list_into
 from tests.unit.kube.test_collection import FakeApi, manifest
 

@@ -12,7 +12,8 @@ from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable
 from signer.core.types import PodRef
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.api import KubeApi
-from signer.kube.pods import Account, Accounts, Pod, Pods
+from signer.kube.pod_facts import Account, Pod
+from signer.kube.pods import Accounts, Pods
 from tests.support.clock import NOW, FakeClock
 from tests.support.listing import list_into, manifest_of
 from tests.unit.kube.test_collection import FakeApi, manifest

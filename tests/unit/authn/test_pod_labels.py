@@ -11,7 +11,7 @@ from signer.authn.pod_labels import WithPodLabels, labels_in
 from signer.core.errors import AuthenticationFailed, AuthenticationUnavailable, Overloaded, SignerError
 from signer.core.types import Caller, PodRef
 from signer.kube.answer import OBJECT_BYTES, Answer, ApiUnavailable
-from signer.kube.pods import Labels
+from signer.kube.pod_facts import Labels
 from tests.support.clock import FakeClock
 from tests.support.fakes import CALLER, FakeAuthenticator, Switch, credentials
 from tests.support.waiting import give_up, settle

@@ -8,7 +8,9 @@ import pytest
 
 from signer.kube.answer import Answer, ApiUnavailable
 from signer.kube.collection import MAX_ASKED, MAX_GONE, Vanished
-from signer.kube.pods import Account, Places, Pods, account_of, pod_of
+from signer.kube.places import Places
+from signer.kube.pod_facts import Account, account_of, pod_of
+from signer.kube.pods import Pods
 from tests.support.listing import list_into
 from tests.support.waiting import settle
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from signer.kube.pods import Places, Pod, pod_of
+from signer.kube.places import Places
+from signer.kube.pod_facts import Pod, pod_of
 from signer.kube.table import Successor, Table
 from tests.unit.kube.test_collection import PLACE, manifest
 
