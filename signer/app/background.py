@@ -8,6 +8,7 @@ from typing import Any
 
 from signer.core.backoff import pause_after
 from signer.observe.logs import frames_of
+from signer.runtime.supervise import is_own_end
 
 _log = logging.getLogger("istio_signer.app")
 _FIRST_PAUSE = 1.0
@@ -34,6 +35,10 @@ async def keep_running(whose: str, run: Callable[[], Coroutine[Any, Any, None]])
 async def _run_once(whose: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         await run()
+    except asyncio.CancelledError:
+        if is_own_end():
+            raise
+        _log.error("%s: bug: its background work has ended by a cancellation that nobody meant for it", whose)
     except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
         log_bug(whose, "its background work", error)
     else:

@@ -11,6 +11,7 @@ from signer.app.background import keep_running, log_bug
 from signer.core.errors import AuthenticationUnavailable
 from signer.core.ports import Authenticator
 from signer.core.types import Caller, Credentials
+from signer.runtime.supervise import is_own_end
 
 _log = logging.getLogger("istio_signer.app.remote")
 DRAIN_SECONDS = 5.0
@@ -63,11 +64,10 @@ class InFlight:
         """
         self._count += 1
         self._idle.clear()
-        task = asyncio.current_task()
         try:
             return await self._inner.authenticate(credentials)
         except asyncio.CancelledError:
-            if task is not None and task.cancelling():
+            if is_own_end():
                 raise
             # Not the caller has gone away, but the question was: its connection was closed.
             raise AuthenticationUnavailable(f"cluster {self._name}: its connection was closed meanwhile") from None

@@ -26,10 +26,10 @@ class Policing:
         """Whether any route looks at the labels of callers' pods."""
         return self.router.needs_pod_labels
 
-    def open_question(self, caller: Caller) -> str:
-        """Say what of it cannot be told for a caller by certificate; empty where all can."""
+    def open_question(self, caller: Caller, signer_name: str) -> str:
+        """Say what of it cannot be told for a caller by certificate that asks for a signer; empty where all can."""
         grant = Grant(caller.identity, caller)
-        if asked := self.rules.open_question(grant) or self.router.open_question(grant):
+        if asked := self.rules.open_question(grant) or self.router.open_question(grant, signer_name):
             return asked
         if not caller.cluster and self.roots_differ(caller.identity.namespace):
             return "trust.roots look at the cluster, which is not known of this one; a token tells"

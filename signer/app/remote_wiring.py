@@ -17,6 +17,7 @@ from signer.kube.api import KubeApi
 from signer.kube.remote_secrets import RemoteSecrets, watch_secrets
 from signer.kube.watch import Watch
 from signer.observe.health import Note
+from signer.runtime.supervise import forever
 
 # Then it is asked again: a hundred thousand pods take a while to be listed.
 READY_SECONDS = 5.0
@@ -81,20 +82,28 @@ def _built(cluster_id: str, api: KubeApi, parts: ClusterParts, in_use: dict[str,
             parts.proxies.pop(cluster_id, None)
         await opened.aclose()
 
-    return BuiltCluster(authenticator, lambda: _run(own), close, partial(_ready, cluster, api, own), take_over)
+    async def ready() -> None:
+        before = in_use.get(cluster_id)
+        await _ready(cluster, api, own, None if before is own else before)
+
+    return BuiltCluster(authenticator, lambda: _run(own), close, ready, take_over)
 
 
-async def _ready(cluster: Cluster, api: KubeApi, own: ClusterParts) -> None:
-    """Wait until it can judge, and act for others, as what it replaces could.
+async def _ready(cluster: Cluster, api: KubeApi, own: ClusterParts, before: ClusterParts | None) -> None:
+    """Wait until it can judge, and knows what the one that it replaces knew.
+
+    No more than that: what the account may not see, it may not see by newer credentials either, and the older ones end.
 
     Raises:
         ApiUnavailable: It cannot yet.
     """
+    pairs = zip(own.synced, before.synced if before else own.synced, strict=True)
+    needed = [new for new, old in pairs if before is None or old.is_set()]
     if cluster.tokens == "review":
         await _reviews(api, own.config.authentication.timeout.total_seconds())
     try:
         async with asyncio.timeout(READY_SECONDS):
-            for synced in own.synced:
+            for synced in needed:
                 await synced.wait()
     except TimeoutError:
         faults = [note.text for note in own.notes() if not note.well]
@@ -111,6 +120,6 @@ async def _reviews(api: KubeApi, timeout: float) -> None:
 async def _run(own: ClusterParts) -> None:
     """All that follows the cluster, side by side."""
     async with asyncio.TaskGroup() as group:
-        for follow in own.services.values():
-            group.create_task(follow())
+        for name, follow in own.services.items():
+            group.create_task(forever(name, follow()))
         group.create_task(asyncio.Event().wait())

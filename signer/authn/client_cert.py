@@ -59,8 +59,9 @@ class ClientCertificates:
         clock: Time.
         origins: Noted by whoever issues.
         known: Tells whether there is a cluster of an id now.
-        open_question: Says what of the configuration cannot be told for a caller; empty where all of it can. Such a
-            caller is refused: to guess would give it another route, other roots or another verdict than its token.
+        open_question: Says what of the configuration cannot be told for a caller and the ``CertSigner`` that it names;
+            empty where all of it can. Such a caller is refused: to guess would give it another route, other roots or
+            another verdict than its token.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ClientCertificates:
         clock: Clock,
         origins: Origins,
         known: Callable[[str], bool],
-        open_question: Callable[[Caller], str],
+        open_question: Callable[[Caller, str], str],
     ) -> None:
         self._policy = policy
         self._bundle = bundle
@@ -99,7 +100,7 @@ class ClientCertificates:
         self._check_age(identity)
         origin = self._origin(leaf.serial_number)
         caller = Caller(identity, METHOD, origin.cluster, serial=leaf.serial_number, issued_to=origin.pod_uid)
-        if asked := self._open_question(caller):
+        if asked := self._open_question(caller, credentials.signer_name):
             raise _failed(asked)
         return caller
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from signer.authn.jwk_set import parse_jwks
 from signer.config.clusters import Cluster, Issuer
 from signer.core.spec import Finding, NoAnswer
-from signer.kube.answer import ApiUnavailable
+from signer.kube.answer import ApiUnavailable, Refused
 from signer.kube.api import KubeApi
 from signer.kube.oidc import RemoteJwks, fetch_issuer, fetch_jwks
 
@@ -25,7 +25,9 @@ def _ca_file(where: str, path: Path) -> list[Finding]:
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:
-        reason = error.strerror if type(error) is FileNotFoundError else f"no PEM certificates ({type(error).__name__})"
+        # An SSLError is an OSError, too.
+        broken = isinstance(error, ssl.SSLError | ValueError)
+        reason = f"no PEM certificates ({type(error).__name__})" if broken else getattr(error, "strerror", "")
         return [Finding("error", where, f"{path}: {reason}")]
     return []
 
@@ -46,7 +48,7 @@ async def check_keys(where: str, cluster: Cluster, api: KubeApi) -> list[Finding
     try:
         name = await fetch_issuer(api, _SECONDS)
     except ApiUnavailable as error:
-        return [NoAnswer("error", f"{where}.tokens", f"the API server does not name its issuer: {error}")]
+        return [_kind(error)("error", f"{where}.tokens", f"the API server does not name its issuer: {error}")]
     return [await _keys(f"{where}.tokens", name, own)]
 
 
@@ -60,12 +62,17 @@ async def _issuer(where: str, issuer: Issuer, own: Callable[[], Awaitable[object
         await remote.close()
 
 
+def _kind(error: ApiUnavailable) -> type[Finding]:
+    """A missing right stays missing however often one asks."""
+    return Finding if isinstance(error, Refused) else NoAnswer
+
+
 async def _keys(where: str, issuer: str, fetch: Callable[[], Awaitable[object]]) -> Finding:
     told = f"issuer {issuer[:200]!a}"
     try:
         keys = parse_jwks(await fetch())
     except ApiUnavailable as error:
-        return NoAnswer("error", where, f"{told}: its keys cannot be fetched: {error}")
+        return _kind(error)("error", where, f"{told}: its keys cannot be fetched: {error}")
     except ValueError as error:
         return Finding("error", where, f"{told}: {error}")
     if not keys:

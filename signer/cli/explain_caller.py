@@ -82,7 +82,7 @@ def _credentials(config: Config, args: argparse.Namespace) -> Credentials:
         raise Failure("--cluster-id goes with a token: a certificate counts to the cluster it was issued in", USAGE)
     if args.impersonate:
         raise Failure(f"--impersonate {OF_TOKENS}", USAGE)
-    return Credentials(None, "", shown_chain(args.certificate_file))
+    return Credentials(None, "", shown_chain(args.certificate_file), args.cert_signer)
 
 
 async def _proven(

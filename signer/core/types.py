@@ -54,11 +54,13 @@ class Credentials:
         bearer: Its token; None for none.
         cluster: The ``clusterid`` it claims, empty for the local one.
         chain: Its client certificate and what came with it, one PEM certificate each, leaf first; empty for none.
+        signer_name: The ``CertSigner`` that it asks for; what must be known of it can hang on that.
     """
 
     bearer: Secret | None
     cluster: str = ""
     chain: tuple[bytes, ...] = field(default=(), repr=False)
+    signer_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Router:
         asked = f" with CertSigner {signer_name[:100]!a}" if signer_name else ""
         raise NoRoute(f"no route matches {grant.identity} of cluster {grant.caller.cluster!a}{asked}")
 
-    def open_question(self, grant: Grant, signer_name: str = "") -> str:
+    def open_question(self, grant: Grant, signer_name: str) -> str:
         """Say what must be known of a caller by certificate to pick its rule, and is not; empty where it can be."""
         for route in self._routes:
             if asked := route.match.open_question(grant, signer_name):

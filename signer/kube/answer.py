@@ -27,6 +27,10 @@ class ApiUnavailable(Exception):
         self.retry_after = retry_after
 
 
+class Refused(ApiUnavailable):
+    """There is an answer, and it is no; the same question will have the same one."""
+
+
 class TooLong(ApiUnavailable):
     """The answer is longer than the reader would have."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from signer.core.jwks_uri import check_jwks_uri
-from signer.kube.answer import Answer, ApiUnavailable, read_answer
+from signer.kube.answer import Answer, ApiUnavailable, Refused, read_answer
 from signer.kube.api import KubeApi
 
 JWKS_PATH = "/openid/v1/jwks"
@@ -57,7 +57,8 @@ def _good(answer: Answer, where: str, right: str = "") -> Answer:
     if answer.status == 200:
         return answer
     hint = f": {right}" if right and answer.status in (401, 403) else ""
-    raise ApiUnavailable(f"{where}: HTTP {answer.status}{hint}", retry_after=answer.retry_after)
+    kind = ApiUnavailable if answer.status == 429 or answer.status >= 500 else Refused
+    raise kind(f"{where}: HTTP {answer.status}{hint}", retry_after=answer.retry_after)
 
 
 class RemoteJwks:

@@ -76,8 +76,11 @@ async def _subject(api: KubeApi) -> str:
         answer = await api.post(_WHO, body, _SECONDS)
     except ApiUnavailable:
         return _ACCOUNT
+    if answer.status not in (200, 201):
+        # Its status is a text then.
+        return _ACCOUNT
     name = ((answer.body.get("status") or {}).get("userInfo") or {}).get("username")
-    if answer.status not in (200, 201) or not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name:
         return _ACCOUNT
     match name.split(":"):
         case ["system", "serviceaccount", namespace, account]:

@@ -1,5 +1,6 @@
 """One request by the official client's credentials, TLS and session, without its typed calls."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -37,9 +38,21 @@ async def send(client: ApiClient, call: Call, timeout: float | None) -> aiohttp.
         timeout: Seconds for all of the answer; None where the caller ends it.
 
     Raises:
-        aiohttp.ClientError, OSError: There is no connection.
+        aiohttp.ClientError, OSError: There is no connection, or the client was closed meanwhile.
         ConfigException: The credentials cannot be read.
     """
+    try:
+        return await _send(client, call, timeout)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody has cancelled this one: a session that is closed cancels whoever waits for a name or a connection
+        # (aiohttp: connector.py), and whoever asks would end without a word.
+        raise aiohttp.ClientConnectionError("closed meanwhile") from None
+
+
+async def _send(client: ApiClient, call: Call, timeout: float | None) -> aiohttp.ClientResponse:
     prepared = await client.param_serialize(
         call.method, call.path, header_params={"Accept": ACCEPT}, auth_settings=["BearerToken"]
     )

@@ -30,7 +30,9 @@ def _message(record: logging.LogRecord) -> str:
     if _ours(record):
         return record.getMessage()
     kind = f": {type(record.exc_info[1]).__name__}" if record.exc_info and record.exc_info[1] else ""
-    return f"{record.name}: {str(record.msg)[:_LIBRARY_CHARS]}{kind}"
+    # asyncio writes the exception itself into its text, below the first line.
+    fixed = str(record.msg).partition("\n")[0][:_LIBRARY_CHARS]
+    return f"{record.name}: {fixed}{kind}"
 
 
 def _frames(record: logging.LogRecord, formatter: logging.Formatter) -> str:

@@ -25,7 +25,7 @@ async def supervise(services: Mapping[str, Coroutine[Any, Any, None]], main: Awa
         ExceptionGroup: A service failed or ended by itself, or ``main`` failed; all others have been cancelled.
     """
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_forever(name, work), name=name) for name, work in services.items()]
+        tasks = [group.create_task(forever(name, work), name=name) for name, work in services.items()]
         await main
         for task in tasks:
             task.cancel()
@@ -45,8 +45,23 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
-async def _forever(name: str, work: Coroutine[Any, Any, None]) -> None:
-    await work
+def is_own_end() -> bool:
+    """Tell whether the running task is being cancelled, or has only heard of somebody else's cancellation."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def forever(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Do work that must not end but by cancellation.
+
+    Raises:
+        ServiceEnded: It has, or has taken somebody else's cancellation for its own: a group of tasks would not notice.
+    """
+    try:
+        await work
+    except asyncio.CancelledError:
+        if is_own_end():
+            raise
     raise ServiceEnded(f"service {name} ended by itself")
 
 

@@ -140,12 +140,14 @@ class CallHead:
     def with_message(self, message: IstioCertificateRequest, budget: float) -> IssueRequest:
         """Add the message, and what is left of the time."""
         hints = message.metadata.fields if message.HasField("metadata") else {}
+        signer_name = hint(hints, "CertSigner")
         return replace(
             self.request,
             csr=message.csr,
             ttl=message.validity_duration,
             budget=budget,
-            signer_name=hint(hints, "CertSigner"),
+            credentials=replace(self.request.credentials, signer_name=signer_name),
+            signer_name=signer_name,
             impersonated=hint(hints, "ImpersonatedIdentity"),
         )
 

@@ -71,6 +71,31 @@ def test_it_is_told_where_and_never_what(fault: Exception | None, told: str, cap
     assert len(gaps) == 1
 
 
+def test_a_cancellation_of_something_else_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A library may pass one on; a group of tasks would take it for the work's own end, and say nothing."""
+
+    async def play() -> int:
+        starts = 0
+
+        async def run() -> None:
+            nonlocal starts
+            starts += 1
+            other = asyncio.get_running_loop().create_future()
+            other.cancel()
+            await other
+
+        work = asyncio.create_task(keep_running("backend vault", run))
+        await asyncio.sleep(10.0)
+        assert not work.done()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        return starts
+
+    assert virtual_time.run(play) > 1
+    assert "backend vault: bug: its background work has ended by a cancellation" in caplog.text
+
+
 def test_the_server_runs_its_backends_so() -> None:
     """Or the failure of one would end the process."""
     backend = Failing(RuntimeError("once"))

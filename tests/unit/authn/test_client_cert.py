@@ -97,7 +97,7 @@ class Desk:
         policy = CertificatePolicy(TrustDomain("cluster.local"), "home", self.max_age)
         self.proofs = Proofs(self.clock)
         self.judge = ClientCertificates(
-            policy, lambda: self.bundle, self.proofs, self.clock, Origins(), lambda _: True, lambda _: self.asked
+            policy, lambda: self.bundle, self.proofs, self.clock, Origins(), lambda _: True, lambda *_: self.asked
         )
 
     async def ask(self, *chain: bytes) -> Caller:

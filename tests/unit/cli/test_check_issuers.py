@@ -9,7 +9,7 @@ from aiohttp import web
 from signer.cli.check_issuers import check_ca_files, check_keys
 from signer.config.clusters import Cluster
 from signer.core.spec import Finding, NoAnswer
-from signer.kube.answer import Answer, ApiUnavailable
+from signer.kube.answer import Answer, ApiUnavailable, Refused
 from signer.kube.api import KubeApi
 from signer.kube.oidc import ISSUER_PATH
 from tests.support.pki import make_ca
@@ -39,7 +39,8 @@ def _api(issuer: str | ApiUnavailable = "https://own", keys: object = (JWK,)) ->
 
 OWN: dict[str, tuple[KubeApi, str, str]] = {
     "good": (_api(), "ok", "issuer 'https://own': 1 key to judge tokens by"),
-    "down": (_api(ApiUnavailable("HTTP 403: bound?")), "error", "does not name its issuer: HTTP 403: bound?"),
+    "down": (_api(ApiUnavailable("no connection")), "error", "does not name its issuer: no connection"),
+    "forbidden": (_api(Refused("HTTP 403: bound?")), "error", "does not name its issuer: HTTP 403: bound?"),
     "no key": (_api(keys=()), "error", "issuer 'https://own': its JWK set has no key that can verify tokens"),
     "no set": (_api(keys="x"), "error", "issuer 'https://own': the document is no JWK set"),
 }

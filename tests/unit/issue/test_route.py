@@ -189,28 +189,32 @@ def test_what_a_certificate_does_not_tell(case: str) -> None:
     grant = Grant(CALLER.identity, replace(BY_CERTIFICATE, **known))
     router = Router([_route("first", match), _route("rest", Match())])
     if not asked:
-        assert router.open_question(grant) == ""
+        assert router.open_question(grant, "") == ""
         assert router.route(grant, "").name in ("first", "rest")
         return
     told = f"route 'first' looks at {asked}, which is not known of this one; a token tells"
-    assert router.open_question(grant) == told
+    assert router.open_question(grant, "") == told
     with pytest.raises(AuthenticationFailed, match=f"client certificate: {told}"):
         router.route(grant, "")
-    assert Router([_route("rest", Match()), _route("first", match)]).open_question(grant) == ""
+    assert Router([_route("rest", Match()), _route("first", match)]).open_question(grant, "") == ""
 
 
 def test_a_named_signer_asks_no_less() -> None:
-    """The authenticator does not hear which signer is named; the router does."""
+    """Nor more: rules that cannot hold for it have no say."""
     match = Match(clusters=_globs("far"), cert_signers=frozenset({"x"}))
     other = Match(cert_signers=frozenset({"x"}))
     router = Router([_route("first", match), _route("next", other), _route("r", Match())])
     grant = Grant(CALLER.identity, BY_CERTIFICATE)
     assert router.route(grant, "").name == "r"
+    assert router.open_question(grant, "") == ""
     with pytest.raises(AuthenticationFailed, match="route 'first' looks at the cluster"):
         router.route(grant, "x")
+    plain = Router([_route("gold", Match(pod_labels=(("tier", _globs("gold")),))), _route("x", other)])
+    assert plain.open_question(grant, "x") == ""
+    assert plain.open_question(grant, "") != ""
 
 
 def test_tokens_leave_no_question() -> None:
     """Without a pod, labels do not hold; that is known."""
     match = Match(pod_labels=(("tier", _globs("gold")),))
-    assert Router([_route("first", match)]).open_question(Grant(CALLER.identity, replace(CALLER, pod=None))) == ""
+    assert Router([_route("first", match)]).open_question(Grant(CALLER.identity, replace(CALLER, pod=None)), "") == ""

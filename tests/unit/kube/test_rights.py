@@ -109,6 +109,7 @@ WHO: dict[str, tuple[Answer | ApiUnavailable, dict[str, str]]] = {
         {"kind": "User", "name": "a}\nEOF", "apiGroup": "rbac.authorization.k8s.io"},
     ),
     "an older server": (Answer(404, {}), OURS),
+    "no right": (Answer(403, {"kind": "Status", "status": "Failure"}), OURS),
     "no name": (_named(""), OURS),
     "no answer": (ApiUnavailable("down"), OURS),
 }

@@ -107,7 +107,10 @@ def test_a_library_quotes_nothing() -> None:
         assert "grpc._cython.cygrpc: Invalid encoding on %s: ValueError" in line
         assert "in _failing" in line
         assert ("Bearer" in line, "ValueError: x" in line) == (False, False)
-    record.name = "istio_signer_of_somebody"
+    record.msg, record.args = "Task exception was never retrieved\nfuture: exception=ValueError('Bearer x')", ()
+    assert "never retrieved: ValueError" in TextFormatter().format(record)
+    assert "Bearer" not in TextFormatter().format(record)
+    record.name, record.msg, record.args = "istio_signer_of_somebody", "Invalid encoding on %s", (b"Bearer x",)
     assert "Bearer" not in TextFormatter().format(record)
 
 
