@@ -173,6 +173,21 @@ QUESTIONS: dict[str, tuple[Match, dict[str, Any], str]] = {
     "a cluster, known": (Match(clusters=_globs("far")), {"cluster": "near"}, ""),
     "labels": (Match(pod_labels=(("tier", _globs("gold")),)), {}, "the pod's labels"),
     "labels of a known pod": (Match(pod_labels=(("tier", _globs("gold")),)), {"issued_to": "uid"}, "the pod's labels"),
+    "labels, in the only cluster": (
+        Match(pod_labels=(("tier", _globs("gold")),)),
+        {"cluster": "near"},
+        "the pod's labels",
+    ),
+    "labels of a known pod there": (
+        Match(pod_labels=(("tier", _globs("gold")),)),
+        {"cluster": "near", "issued_to": "uid"},
+        "the pod's labels",
+    ),
+    "labels of no pod there": (
+        Match(pod_labels=(("tier", _globs("gold")),)),
+        {"cluster": "near", "issued_to": ""},
+        "",
+    ),
     "labels of no pod": (Match(pod_labels=(("tier", _globs("gold")),)), {"issued_to": ""}, ""),
     "labels in another cluster": (
         Match(clusters=_globs("far"), pod_labels=(("tier", _globs("gold")),)),

@@ -35,7 +35,7 @@ class Far:
     """An API server that plays what it is told: a page of objects for a list, events or a status for each watch."""
 
     pages: list[list[dict[str, Any]]] = field(default_factory=lambda: [[]])
-    plays: list[list[dict[str, Any]] | int] = field(default_factory=list)
+    plays: list[list[Any] | int] = field(default_factory=list)
     lists: list[dict[str, str]] = field(default_factory=list)
     watches: list[dict[str, str]] = field(default_factory=list)
     list_status: int = 200
@@ -71,7 +71,7 @@ class Far:
         response = web.StreamResponse()
         await response.prepare(request)
         for line in play or ():
-            await response.write(json.dumps(line).encode() + b"\n")
+            await response.write((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n")
         if play is None:
             await self.over.wait()
         return response
@@ -201,7 +201,7 @@ async def test_a_server_that_ends_each_watch_at_once_is_not_asked_in_a_loop(
     assert len(far.watches) == 1
 
 
-@pytest.mark.parametrize("line", [{"type": "ADDED"}, {"object": {}}, [], "text"])
+@pytest.mark.parametrize("line", [{"type": "ADDED"}, {"object": {}}, [], "text", b"no JSON"])
 async def test_lines_that_are_no_events_end_the_watch_and_not_the_task(
     far: Far, scene: Callable[[], Scene], line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +210,7 @@ async def test_lines_that_are_no_events_end_the_watch_and_not_the_task(
     at = scene()
     await at.until(lambda: len(far.watches) == 2)
     assert len(at.restarts) == 1
+    assert len(far.lists) == 2, "the same line would come again at the same version"
 
 
 async def test_an_event_without_an_end_is_not_kept(
