@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from signer.core.backoff import pause_after
+from signer.kube.cancellation import is_own_end
 from signer.observe.logs import frames_of
-from signer.runtime.supervise import is_own_end
 
 _log = logging.getLogger("istio_signer.app")
 _FIRST_PAUSE = 1.0

@@ -16,7 +16,8 @@ from signer.authn.development import DevelopmentIssuer
 from signer.authn.origins import Origins
 from signer.authn.proofs import Proofs
 from signer.authz.ambient import NodeProxies
-from signer.config.model import Cluster, Config
+from signer.config.clusters import Cluster
+from signer.config.model import Config
 from signer.core.chain import TrustBundle
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock

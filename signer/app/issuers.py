@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from signer.authn.key_set import KeySet
-from signer.config.model import Cluster, Issuer
+from signer.config.clusters import Cluster, Issuer
 from signer.core.backoff import pause_after
 from signer.core.ports import Clock
 from signer.kube.answer import ApiUnavailable

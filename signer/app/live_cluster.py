@@ -11,7 +11,7 @@ from signer.app.background import keep_running, log_bug
 from signer.core.errors import AuthenticationUnavailable
 from signer.core.ports import Authenticator
 from signer.core.types import Caller, Credentials
-from signer.runtime.supervise import is_own_end
+from signer.kube.cancellation import is_own_end
 
 _log = logging.getLogger("istio_signer.app.remote")
 DRAIN_SECONDS = 5.0
@@ -91,11 +91,9 @@ class Live:
         self.ready, self.take_over = built.ready, built.take_over
         self._name = name
         self._opened = opened
-        self._work = (
-            None
-            if built.run is None
-            else asyncio.get_running_loop().create_task(keep_running(f"cluster {name}", built.run))
-        )
+        self._work: asyncio.Task[None] | None = None
+        if built.run is not None:
+            self._work = asyncio.get_running_loop().create_task(keep_running(f"cluster {name}", built.run))
 
     async def close(self) -> None:
         """Let its callers end, then its work, and close what it holds; what takes over ``CLOSE_SECONDS`` is left."""

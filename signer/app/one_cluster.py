@@ -1,7 +1,7 @@
 """How the callers of one cluster are proven: its judge, what it follows, and what must be closed with it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,8 @@ from signer.authn.offline import OfflineJudge, OfflinePolicy
 from signer.authn.pod_labels import WithPodLabels
 from signer.authn.token_review import ReviewPolicy, TokenReviewer
 from signer.authz.ambient import NodeProxies
-from signer.config.model import Cluster, Config
+from signer.config.clusters import Cluster
+from signer.config.model import Config
 from signer.core.identity import TrustDomain
 from signer.core.ports import Authenticator, Clock
 from signer.kube.api import KubeApi
@@ -142,6 +143,17 @@ def _watched_labels(pods: Pods, tolerance: float, namespace: str, name: str, uid
     found = pods.get(namespace, name)
     known = found is not None and found.uid == uid and found.service_account == account
     return found.labels if found is not None and known and not pods.disbelief(tolerance) else None
+
+
+async def all_set(events: Iterable[asyncio.Event], seconds: float) -> bool:
+    """Wait for all of them, ``seconds`` at most; tell whether they are set."""
+    try:
+        async with asyncio.timeout(seconds):
+            for event in events:
+                await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def domain_of(cluster: Cluster, config: Config) -> TrustDomain:

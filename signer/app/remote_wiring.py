@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from signer.app.one_cluster import ClusterParts, authenticator_of
+from signer.app.one_cluster import ClusterParts, all_set, authenticator_of
 from signer.app.remote_clusters import BuiltCluster, RemoteClusters
 from signer.authn.clusters import ByCluster
 from signer.authn.token_review import try_review
-from signer.config.model import Cluster
+from signer.config.clusters import Cluster
 from signer.config.positions import read_plain_yaml
 from signer.kube.answer import ApiUnavailable, reason_of
 from signer.kube.api import KubeApi
@@ -101,13 +101,9 @@ async def _ready(cluster: Cluster, api: KubeApi, own: ClusterParts, before: Clus
     needed = [new for new, old in pairs if before is None or old.is_set()]
     if cluster.tokens == "review":
         await _reviews(api, own.config.authentication.timeout.total_seconds())
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            for synced in needed:
-                await synced.wait()
-    except TimeoutError:
+    if not await all_set(needed, READY_SECONDS):
         faults = [note.text for note in own.notes() if not note.well]
-        raise ApiUnavailable("; ".join(faults) or "its issuer is not known yet") from None
+        raise ApiUnavailable("; ".join(faults) or "its issuer is not known yet")
 
 
 async def _reviews(api: KubeApi, timeout: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from signer.app.assemble import LISTENER_PART, Server
 from signer.app.background import keep_running
 from signer.app.duties import RECORD_PART
+from signer.app.one_cluster import all_set
 from signer.core.ports import Backend
 from signer.observe.logs import frames_of
 from signer.runtime.supervise import settle, supervise, unless
@@ -128,11 +129,7 @@ async def _start(server: Server, ready_file: Path | None) -> None:
 async def _synced(known: Sequence[asyncio.Event]) -> None:
     """Let the watches of clusters bring what there is, for a while: one that is down must not keep the others from
     being served, and its own callers are told to come back."""
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            for event in known:
-                await event.wait()
-    except TimeoutError:
+    if not await all_set(known, START_SECONDS):
         _log.warning("not every cluster could be watched within %.0f s; see /readyz?verbose", START_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Bearer tokens: their shape, then a short memory of good verdicts, then the judge, asked once per token at a time."""
+"""Bearer tokens: a short memory of good verdicts, then shape, then the judge, asked once per token at a time."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
-from signer.authn.shape import UnverifiedToken, shaped
+from signer.authn.shape import MAX_TOKEN_CHARS, UnverifiedToken, carried, shaped
 from signer.core.errors import AuthenticationUnavailable, Overloaded
 from signer.core.ports import Clock
 from signer.core.recent import Recent
@@ -82,21 +82,26 @@ class BearerAuthenticator:
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many tokens are being judged.
         """
-        return await self.judge(*shaped(credentials, self._policy.audiences, self._clock, self._count))
+        return await self.judge(carried(credentials), self._shaped)
 
-    async def judge(self, token: str, unverified: UnverifiedToken) -> Caller:
-        """Prove the caller of a token whose shape has been checked.
+    def _shaped(self, token: str) -> UnverifiedToken:
+        return shaped(token, self._policy.audiences, self._clock, self._count)
+
+    async def judge(self, token: str, look: Callable[[str], UnverifiedToken]) -> Caller:
+        """Prove the caller of a token.
+
+        Args:
+            token: As it came.
+            look: Reads what it says of itself, or refuses it; not asked where the verdict is known.
 
         Raises:
             AuthenticationFailed: It is bad.
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many tokens are being judged.
         """
-        key = sha256(token.encode()).digest()
+        key = sha256(token[: MAX_TOKEN_CHARS + 1].encode("utf-8", "surrogatepass")).digest()
         known = self._recall(key)
-        if known is not None:
-            return known
-        return await self._ask(key, token, unverified)
+        return known if known is not None else await self._ask(key, token, look(token))
 
     def _recall(self, key: bytes) -> Caller | None:
         verdict = self._verdicts.get(key)

@@ -7,7 +7,7 @@ queue junk, which may wait for a far side, would stand in its way.
 from collections.abc import Callable, Collection
 
 from signer.authn.bearer import BearerAuthenticator, Judge
-from signer.authn.shape import read, shaped
+from signer.authn.shape import carried, read, shaped
 from signer.core.ports import Clock
 from signer.core.types import Caller, Credentials
 
@@ -36,7 +36,8 @@ class DirectAuthenticator:
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many wait for a far side.
         """
-        token, _ = shaped(credentials, self._audiences, self._clock, self._count)
+        token = carried(credentials)
+        shaped(token, self._audiences, self._clock, self._count)
         self._count("offline")
         return await self._judge.judge(token)
 
@@ -59,4 +60,4 @@ class Queued:
             AuthenticationUnavailable: It could not be judged.
             Overloaded: Too many tokens are being judged.
         """
-        return await self._bearer.judge(token, read(token))
+        return await self._bearer.judge(token, read)

@@ -34,25 +34,31 @@ class UnverifiedToken:
     audiences: frozenset[str] | None
 
 
-def shaped(
-    credentials: Credentials, audiences: Collection[str], clock: Clock, count: Callable[[str], None]
-) -> tuple[str, UnverifiedToken]:
-    """Take the token that a call carries, with what it says of itself, if it is worth asking about.
+def carried(credentials: Credentials) -> str:
+    """Take the token that a call carries.
+
+    Raises:
+        AuthenticationFailed: There is none.
+    """
+    if credentials.bearer is None:
+        raise AuthenticationFailed("the call carries no bearer token")
+    return credentials.bearer.reveal()
+
+
+def shaped(token: str, audiences: Collection[str], clock: Clock, count: Callable[[str], None]) -> UnverifiedToken:
+    """Read what a token says of itself, if it is worth asking about.
 
     Args:
-        credentials: Of the call.
+        token: As it came.
         audiences: Those accepted.
         clock: Its wall clock says what has long expired.
         count: Told ``shape`` for each token that is refused.
 
     Raises:
-        AuthenticationFailed: There is none, or ``check_shape`` refuses it.
+        AuthenticationFailed: ``check_shape`` refuses it.
     """
-    if credentials.bearer is None:
-        raise AuthenticationFailed("the call carries no bearer token")
-    token = credentials.bearer.reveal()
     try:
-        return token, check_shape(token, audiences, clock.now())
+        return check_shape(token, audiences, clock.now())
     except AuthenticationFailed:
         count("shape")
         raise

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from signer.app.one_cluster import trusted_in
 from signer.authn.token_review import try_review
 from signer.cli.check_issuers import check_ca_files, check_keys
-from signer.config.model import Cluster, Config
+from signer.config.clusters import Cluster
+from signer.config.model import Config
 from signer.core.spec import Finding, NoAnswer
 from signer.kube.answer import ApiUnavailable
 from signer.kube.api import KubeApi

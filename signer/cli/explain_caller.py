@@ -4,10 +4,10 @@ import argparse
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from signer.app.build import build_deny
 from signer.app.callers import Callers, build_callers
+from signer.app.one_cluster import all_set
 from signer.authz.ambient import ForOthers
 from signer.authz.deny_file import DenyFileUnusable
 from signer.cli.common import USAGE, Failure, read_text
@@ -109,9 +109,7 @@ async def _patiently(ask: Callable[[], Awaitable[Grant]], callers: Callers) -> G
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + (_PATIENCE_SECONDS if callers.services else 0.0)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_SYNC_SECONDS):
-            await asyncio.gather(*(known.wait() for known in callers.synced))
+    await all_set(callers.synced, _SYNC_SECONDS)
     while True:
         try:
             return await ask()

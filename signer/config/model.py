@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from signer.config.callers import Ambient, QuotasSection, RuleSections
-from signer.config.clusters import Cluster as Cluster
-from signer.config.clusters import Issuer as Issuer
-from signer.config.clusters import RemoteSecrets
+from signer.config.clusters import Cluster, RemoteSecrets
 from signer.config.fields import (
     Address,
     CacheDuration,

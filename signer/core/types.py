@@ -85,6 +85,11 @@ class Caller:
     serial: int | None = None
     issued_to: str | None = ""
 
+    @property
+    def tells_origin(self) -> bool:
+        """Whether its proof tells where it runs: its cluster, and its pod where it has one. A certificate may not."""
+        return bool(self.cluster) and self.issued_to == ""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

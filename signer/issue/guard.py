@@ -22,6 +22,7 @@ from signer.issue.admission import Admission
 from signer.issue.breaker import Breaker, BreakerView
 from signer.issue.rate import TokenBucket
 from signer.issue.tally import NoTally, Result, Tally
+from signer.kube.cancellation import is_own_end
 from signer.observe.logs import frames_of
 
 T = TypeVar("T")
@@ -163,8 +164,7 @@ class Guarded:
                 raise BackendTimeout(f"backend {self.name}: no answer within {seconds:.2f} s") from None
             raise
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_own_end():
                 raise
             # Nobody has cancelled this request: the backend let a cancellation of its own work escape.
             raise BackendUnavailable(f"backend {self.name}: its work was cancelled from within") from None

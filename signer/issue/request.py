@@ -22,7 +22,6 @@ class IssueRequest:
         csr: PEM text.
         ttl: ``validity_duration``, seconds.
         credentials: What the caller showed.
-        signer_name: ``CertSigner`` of the metadata; empty for none.
         impersonated: ``ImpersonatedIdentity`` of the metadata; empty for none.
         peer: The network address, for the audit.
         budget: Seconds until the answer must be on its way.
@@ -33,9 +32,13 @@ class IssueRequest:
     ttl: int
     credentials: Credentials
     budget: float
-    signer_name: str = ""
     impersonated: str = ""
     peer: str = ""
+
+    @property
+    def signer_name(self) -> str:
+        """``CertSigner`` of the metadata; empty for none."""
+        return self.credentials.signer_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Match:
 
         A certificate does not say where its bearer was proven first (``Caller.cluster``, ``Caller.issued_to``).
         """
+        if grant.caller.tells_origin:
+            return ""
         no_cluster = not grant.caller.cluster and not self.clusters.all_match
         if not self._names_hold(grant, signer_name) or not (no_cluster or self.clusters.matches(grant.caller.cluster)):
             return ""
@@ -95,11 +97,11 @@ class Router:
         """
         if self.needs_pod_labels and _labels_missed(grant):
             raise AuthenticationUnavailable("routes have just begun to look at pod labels; this caller's are not known")
-        if fault := self.open_question(grant, signer_name):
-            raise AuthenticationFailed(f"client certificate: {fault}")
-        for route in self._routes:
-            if route.match.holds(grant, signer_name):
-                return route
+        route, asked = self._first(grant, signer_name)
+        if asked:
+            raise AuthenticationFailed(f"client certificate: {asked}")
+        if route is not None:
+            return route
         if signer_name in self._signers:
             raise PolicyDenied(f"{grant.identity} may not ask for CertSigner {signer_name!a}")
         asked = f" with CertSigner {signer_name[:100]!a}" if signer_name else ""
@@ -107,12 +109,16 @@ class Router:
 
     def open_question(self, grant: Grant, signer_name: str) -> str:
         """Say what must be known of a caller by certificate to pick its rule, and is not; empty where it can be."""
+        return self._first(grant, signer_name)[1]
+
+    def _first(self, grant: Grant, signer_name: str) -> tuple[Route | None, str]:
+        """The first rule that matches; or, before there is one, what a rule asks that nobody knows."""
         for route in self._routes:
             if asked := route.match.open_question(grant, signer_name):
-                return f"route {route.name!a} looks at {asked}, which is not known of this one; a token tells"
+                return None, f"route {route.name!a} looks at {asked}, which is not known of this one; a token tells"
             if route.match.holds(grant, signer_name):
-                break
-        return ""
+                return route, ""
+        return None, ""
 
 
 def _labels_missed(grant: Grant) -> bool:

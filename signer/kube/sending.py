@@ -8,6 +8,8 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
+from signer.kube.cancellation import is_own_end
+
 JSON = "application/json"
 # The keys of service-account tokens come as nothing but the second.
 ACCEPT = "application/json, application/jwk-set+json"
@@ -44,11 +46,9 @@ async def send(client: ApiClient, call: Call, timeout: float | None) -> aiohttp.
     try:
         return await _send(client, call, timeout)
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if is_own_end():
             raise
-        # Nobody has cancelled this one: a session that is closed cancels whoever waits for a name or a connection
-        # (aiohttp: connector.py), and whoever asks would end without a word.
+        # The session was closed under somebody who waits for a name or a connection, and would end without a word.
         raise aiohttp.ClientConnectionError("closed meanwhile") from None
 
 

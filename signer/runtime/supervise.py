@@ -9,6 +9,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
+from signer.kube.cancellation import is_own_end
+
 _log = logging.getLogger("istio_signer.runtime")
 _LAST_SECONDS = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -43,12 +45,6 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
-
-
-def is_own_end() -> bool:
-    """Tell whether the running task is being cancelled, or has only heard of somebody else's cancellation."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def forever(name: str, work: Coroutine[Any, Any, None]) -> None:

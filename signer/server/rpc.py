@@ -140,14 +140,12 @@ class CallHead:
     def with_message(self, message: IstioCertificateRequest, budget: float) -> IssueRequest:
         """Add the message, and what is left of the time."""
         hints = message.metadata.fields if message.HasField("metadata") else {}
-        signer_name = hint(hints, "CertSigner")
         return replace(
             self.request,
             csr=message.csr,
             ttl=message.validity_duration,
             budget=budget,
-            credentials=replace(self.request.credentials, signer_name=signer_name),
-            signer_name=signer_name,
+            credentials=replace(self.request.credentials, signer_name=hint(hints, "CertSigner")),
             impersonated=hint(hints, "ImpersonatedIdentity"),
         )
 

@@ -6,7 +6,6 @@ is where they have to be.
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +17,7 @@ from signer.core.anchors import Dropped, Screened, read_anchors
 from signer.core.chain import TrustBundle, fingerprint
 from signer.core.globs import ANY, Globs
 from signer.core.ports import Clock
+from signer.core.recent import Recent
 
 _log = logging.getLogger("istio_signer.trust")
 INTERVAL = 2.0
@@ -63,7 +63,7 @@ class ExtraRoots:
         self._clock = clock
         self._distrust = distrust
         self._read = {rule.file: _Read() for rule in self._rules}
-        self._answers: OrderedDict[tuple[str, tuple[int, ...]], TrustBundle] = OrderedDict()
+        self._answers: Recent[tuple[str, tuple[int, ...]], TrustBundle] = Recent(MAX_ANSWERS)
         self._callbacks: list[Callable[[], None]] = []
 
     def hang_on_cluster(self, namespace: str) -> bool:
@@ -87,9 +87,8 @@ class ExtraRoots:
         known = self._answers.get((base.digest, held))
         if known is None:
             more = [root for i in held for root in self._read[self._rules[i].file].bundle.roots]
-            known = self._answers[base.digest, held] = base.union(TrustBundle.of(more))
-            if len(self._answers) > MAX_ANSWERS:
-                self._answers.popitem(last=False)
+            known = base.union(TrustBundle.of(more))
+            self._answers.put((base.digest, held), known)
         return known
 
     async def load(self) -> None:

@@ -15,6 +15,7 @@ from tests.server import cas
 from tests.server.loop import LoopThread
 from tests.server.review import Review, reviewing
 from tests.server.running import Running, configuration, running
+from tests.server.sides import Side, second
 
 OUR_THREADS = ("server-loop", "lines-", "traffic-")
 
@@ -98,3 +99,10 @@ def scripted_type(monkeypatch: pytest.MonkeyPatch) -> str:
     """The type of `tests.server.scripted`, known to the registry while the test runs."""
     monkeypatch.setitem(backends.BUILT_IN, "scripted", "tests.server.scripted:SPEC")
     return "scripted"
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """Another cluster, of one test module: started only where a test asks for it."""
+    with second(tmp_path_factory.mktemp("far")) as side:
+        yield side

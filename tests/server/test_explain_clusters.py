@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from signer.cli.main import main
 from tests.cluster.api import Kube
 from tests.cluster.process import Cluster
 from tests.server import cas
-from tests.server.sides import PROXIES, SHOP, Side, document, put_secret, second
+from tests.server.sides import PROXIES, SHOP, Side, document, put_secret
 
 pytestmark = pytest.mark.timeout(120)
 SECRETS = "explained"
@@ -36,12 +35,6 @@ class Desk:
         path.write_text(yaml.safe_dump({**self.config, **over}))
         given.write_text(token)
         return main(["explain", "--config", str(path), "--token-file", str(given), *options, "-o", "json"])
-
-
-@pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with second(tmp_path_factory.mktemp("far")) as side:
-        yield side
 
 
 @pytest.fixture

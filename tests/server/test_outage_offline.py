@@ -15,7 +15,7 @@ from tests.server import cas
 from tests.server.calls import Call
 from tests.server.loop import LoopThread
 from tests.server.running import Running, configuration, running
-from tests.server.sides import PROXIES, SIGNER, Side, second
+from tests.server.sides import PROXIES, SIGNER, Side
 
 OUTAGE = 4.0
 IN_TIME = 8.0
@@ -47,12 +47,6 @@ class Scene:
     def calls(self) -> list[str]:
         """All that the signer has asked its API server."""
         return ApiLog(self.far.cluster, self.far.kube, SIGNER, self.account).calls()
-
-
-@pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with second(tmp_path_factory.mktemp("far")) as side:
-        yield side
 
 
 LABELS = [{"name": "gold", "match": {"pod_labels": {"tier": "gold"}}, "backends": ["local"]}, {"backends": ["local"]}]

@@ -15,7 +15,7 @@ from tests.server import cas
 from tests.server.calls import Call, send_over
 from tests.server.loop import LoopThread
 from tests.server.running import Running, configuration, running
-from tests.server.sides import PROXIES, SHOP, Side, second
+from tests.server.sides import PROXIES, SHOP, Side
 from tests.server.verdicts import Marks, check_refusal, check_success
 from tests.support.pki import key, key_pem
 
@@ -61,12 +61,6 @@ class Scene:
         credentials = grpc.ssl_channel_credentials(server.roots(), key_pem(key(KEY)), chain)
         with grpc.secure_channel(f"127.0.0.1:{server.server.mtls.port}", credentials) as channel:
             return send_over(channel, call)
-
-
-@pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with second(tmp_path_factory.mktemp("far")) as side:
-        yield side
 
 
 @pytest.fixture(params=["review", "offline"])

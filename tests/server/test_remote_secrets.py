@@ -15,7 +15,7 @@ from tests.cluster.process import Cluster
 from tests.server import cas
 from tests.server.loop import LoopThread
 from tests.server.running import Running, configuration, running
-from tests.server.sides import PROXIES, SHOP, SIGNER, Side, document, pieces, put_secret, second
+from tests.server.sides import PROXIES, SHOP, SIGNER, Side, document, pieces, put_secret
 
 SOON = 8.0
 """Seconds in which whatever happens to a Secret must have come to callers."""
@@ -93,12 +93,6 @@ BROKEN: dict[str, Callable[[Scene], tuple[str, str]]] = {
     "a command": lambda scene: (scene.edited(_runs_a_command), "users.0.user.exec: not allowed"),
     "a bad token": lambda scene: (scene.edited(_bad_token), "HTTP 401"),
 }
-
-
-@pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with second(tmp_path_factory.mktemp("far")) as side:
-        yield side
 
 
 @pytest.fixture(params=["review", "offline"])

@@ -8,7 +8,8 @@ from signer.app import callers
 from signer.app.build import backend_context
 from signer.app.callers import build_callers
 from signer.app.routing import build_router
-from signer.config.model import BackendSection, Cluster, Config, RouteSection, Serving
+from signer.config.clusters import Cluster
+from signer.config.model import BackendSection, Config, RouteSection, Serving
 from signer.core.events import NoMeter
 from signer.core.types import ServerNames
 from signer.issue.guard import Guarded, GuardPolicy

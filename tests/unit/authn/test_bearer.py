@@ -2,11 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
 
 import pytest
 
-from signer.authn import bearer
+from signer.authn import bearer, shape
 from signer.authn.bearer import MAX_CACHE_SECONDS, BearerAuthenticator, BearerPolicy
+from signer.authn.shape import UnverifiedToken, check_shape
 from signer.core.errors import (
     AuthenticationFailed,
     AuthenticationUnavailable,
@@ -229,3 +232,17 @@ async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await desk.ask() is known
     await give_up(*asking)
     await desk.authenticator.close()
+
+
+async def test_what_is_remembered_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same token comes with every CSR of a busy caller."""
+    desk, looks = Desk(), list[str]()
+
+    def look(text: str, audiences: Collection[str], now: datetime) -> UnverifiedToken:
+        looks.append(text)
+        return check_shape(text, audiences, now)
+
+    monkeypatch.setattr(shape, "check_shape", look)
+    for _ in range(3):
+        await desk.ask()
+    assert len(looks) == 1

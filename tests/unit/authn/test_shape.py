@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from signer.authn.shape import MAX_TOKEN_CHARS, check_shape, read, shaped
+from signer.authn.shape import MAX_TOKEN_CHARS, carried, check_shape, read, shaped
 from signer.core.errors import AuthenticationFailed
 from tests.support.clock import NOW, FakeClock
 from tests.support.fakes import credentials
@@ -129,12 +129,13 @@ def test_the_token_of_a_call_is_refused(text: str | None, counted: list[str]) ->
     """What was shown and has not the shape is counted."""
     told = list[str]()
     with pytest.raises(AuthenticationFailed):
-        shaped(credentials(text), AUDIENCES, FakeClock(), told.append)
+        shaped(carried(credentials(text)), AUDIENCES, FakeClock(), told.append)
     assert told == counted
 
 
 def test_the_token_of_a_call() -> None:
     """As it came, with what it says of itself."""
     told = list[str]()
-    assert shaped(credentials(_GOOD), AUDIENCES, FakeClock(), told.append) == (_GOOD, read(_GOOD))
+    assert carried(credentials(_GOOD)) == _GOOD
+    assert shaped(_GOOD, AUDIENCES, FakeClock(), told.append) == read(_GOOD)
     assert told == []

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from signer.config.model import BackendSection, Cluster, Config, MatchSection, ProfileSection, RouteSection
+from signer.config.clusters import Cluster
+from signer.config.model import BackendSection, Config, MatchSection, ProfileSection, RouteSection
 from signer.config.section import Section
 from tests.support.clock import DAY, SECOND
 

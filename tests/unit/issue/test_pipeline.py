@@ -48,7 +48,7 @@ async def test_success() -> None:
 async def test_what_the_backend_is_asked() -> None:
     """The granted identity, the checked CSR, a decided window."""
     line = Line(profile=Profile(ValidityPolicy(HOUR, HOUR)))
-    await line.issue(ttl=10**9, signer_name="")
+    await line.issue(ttl=10**9)
     (request,) = line.backends[0].requests
     assert (request.id, request.subject, request.csr.identity) == ("r-1", IDENTITY, IDENTITY)
     assert request.validity.not_after == NOW + HOUR
@@ -107,7 +107,13 @@ _FAILURES = {
     "impersonation": (_fails("authz", ImpersonationDenied("no")), {}, Code.UNAUTHENTICATED, "authz", "no"),
     "names": (Line(), {"csr": csr_names.another_account()}, Code.INVALID_ARGUMENT, "policy", "names: "),
     "no route": (Line(match=NOBODY), {}, Code.FAILED_PRECONDITION, "policy", "no route"),
-    "named signer": (Line(), {"signer_name": "x"}, Code.FAILED_PRECONDITION, "policy", "CertSigner 'x'"),
+    "named signer": (
+        Line(),
+        {"credentials": replace(call().credentials, signer_name="x")},
+        Code.FAILED_PRECONDITION,
+        "policy",
+        "CertSigner 'x'",
+    ),
     "key type": (
         Line(profile=Profile(ValidityPolicy(DAY, DAY), frozenset({"RSA"}))),
         {},

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -165,7 +166,7 @@ async def test_no_secrets(pod: PodRef | None, caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
     await line.issue(credentials=credentials(_TOKEN))
     with pytest.raises(SignerError):
-        await line.issue(credentials=credentials(_TOKEN), signer_name="nobody")
+        await line.issue(credentials=replace(credentials(_TOKEN), signer_name="nobody"))
     for outcome in line.witness.outcomes:
         desk.recorder.record(outcome)
     written = "\n".join([*desk.sink.lines, *(f"{r.getMessage()} {r.__dict__}" for r in caplog.records)])
